@@ -1,0 +1,357 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"longshore.dev/longshore/apply"
+	"longshore.dev/longshore/desired"
+	"longshore.dev/longshore/manifests"
+	"longshore.dev/longshore/observed"
+	"longshore.dev/longshore/rollout"
+)
+
+// workers is how many node patches are under way at once: enough to hide the answer times, few enough to leave the API server
+// its priority-and-fairness seats.
+const workers = 10
+
+// applied is what was last applied to an object and what the API server made of it. An object whose version moved since was
+// changed by somebody else and is applied again.
+type applied struct {
+	digest  [sha256.Size]byte
+	version string
+}
+
+// act carries a decision out. It tells whether something was written that makes another pass worth while at once. One thing that
+// fails keeps nothing else from being done.
+func (c *Controller) act(ctx context.Context, snap *observed.Snapshot, plan *desired.Plan, decision *rollout.Decision) (bool, error) {
+	if decision.Rebuild {
+		return c.rebuild(ctx, snap)
+	}
+	var errs []error
+	wrote := false
+	note := func(did bool, err error) {
+		wrote = wrote || did
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	// No gate opens before it is seen that its payload may set its label.
+	note(false, c.doneLabels(ctx, snap, decision))
+	// Before any pod is made that pulls with it.
+	note(false, c.pullSecret(ctx, snap, plan))
+	note(c.installers(ctx, snap, plan, decision))
+	note(c.move(ctx, snap, plan, decision.Moves))
+	note(c.turns(ctx, snap, decision))
+	note(c.classes(ctx, snap, plan, decision))
+	note(c.remove(ctx, decision))
+	c.forgetApplied(decision)
+	return wrote, errors.Join(errs...)
+}
+
+// doneLabels writes which labels payloads may change. Where none ever said anything by a label, nothing has to be there.
+func (c *Controller) doneLabels(ctx context.Context, snap *observed.Snapshot, decision *rollout.Decision) error {
+	keys := strings.Join(decision.Objects.DoneLabels, "\n")
+	if have := snap.DoneLabels; (have == nil && keys == "") || (have != nil && *have == keys) {
+		return nil
+	}
+	if err := c.Access.DoneLabels(ctx, keys); err != nil {
+		return err
+	}
+	c.Log.Info("labels that payloads may change", zap.Strings("labels", decision.Objects.DoneLabels))
+	return nil
+}
+
+// rebuild makes the ConfigMap of turns anew, from nodes read past every cache.
+func (c *Controller) rebuild(ctx context.Context, snap *observed.Snapshot) (bool, error) {
+	nodes, err := c.Reader.ConsistentNodes(ctx)
+	if err != nil {
+		return false, fmt.Errorf("rebuild the turns: %w", err)
+	}
+	turns := rollout.Rebuild(nodes)
+	if err := c.Rollout.Turns(ctx, snap.Turns, turns); err != nil {
+		if apierrors.IsAlreadyExists(err) {
+			c.outrunBy(err)
+			return false, nil
+		}
+		return false, fmt.Errorf("rebuild the turns: %w", err)
+	}
+	c.Log.Info("turns were rebuilt from the nodes", zap.Int("turns", len(turns)))
+	return true, nil
+}
+
+// turns writes the bookings by compare-and-swap.
+func (c *Controller) turns(ctx context.Context, snap *observed.Snapshot, decision *rollout.Decision) (bool, error) {
+	if decision.Turns == nil {
+		return false, nil
+	}
+	if err := c.Rollout.Turns(ctx, snap.Turns, decision.Turns); err != nil {
+		if apply.Outrun(err) {
+			c.Log.Debug("turns were changed by somebody else; looking again", zap.Error(err))
+			c.outrunBy(err)
+			return false, nil
+		}
+		return false, err
+	}
+	name := nodeNames(snap)
+	for _, t := range decision.Booked {
+		c.Log.Info("turn booked", zap.String("runtime", t.Runtime), zap.String("node", name(t)), zap.String("revision", t.Revision), zap.String("operation", string(t.Operation)))
+	}
+	for _, t := range decision.Freed {
+		c.Log.Info("turn freed", zap.String("runtime", t.Runtime), zap.String("node", name(t)))
+	}
+	return true, nil
+}
+
+// nodeNames names nodes by uid; one that is gone has only that.
+func nodeNames(snap *observed.Snapshot) func(observed.Turn) string {
+	names := make(map[types.UID]string, len(snap.Nodes))
+	for i := range snap.Nodes {
+		names[snap.Nodes[i].UID] = snap.Nodes[i].Name
+	}
+	return func(t observed.Turn) string { return cmp.Or(names[t.Node], string(t.Node)) }
+}
+
+// move carries transitions out, several at a time.
+func (c *Controller) move(ctx context.Context, snap *observed.Snapshot, plan *desired.Plan, moves []rollout.Move) (bool, error) {
+	if len(moves) == 0 {
+		return false, nil
+	}
+	nodes := map[string]*observed.Node{}
+	for i := range snap.Nodes {
+		nodes[snap.Nodes[i].Name] = &snap.Nodes[i]
+	}
+	var wg sync.WaitGroup
+	var moved atomic.Bool
+	todo := make(chan rollout.Move)
+	errs := make([][]error, min(workers, len(moves)))
+	for w := range errs {
+		wg.Go(func() {
+			for m := range todo {
+				did, err := c.step(ctx, nodes[m.Node], plan, m)
+				if did {
+					moved.Store(true)
+				}
+				if err != nil {
+					errs[w] = append(errs[w], err)
+				}
+			}
+		})
+	}
+	for _, m := range moves {
+		todo <- m
+	}
+	close(todo)
+	wg.Wait()
+	return moved.Load(), errors.Join(slices.Concat(errs...)...)
+}
+
+// step carries one transition out and says so.
+func (c *Controller) step(ctx context.Context, node *observed.Node, plan *desired.Plan, m rollout.Move) (bool, error) {
+	err := c.Rollout.Node(ctx, node, m.Transition)
+	if apply.Outrun(err) {
+		c.Metrics.move(m.Kind, "outrun")
+		c.Log.Debug("node was changed by somebody else; looking again", zap.String("node", m.Node), zap.String("runtime", m.Runtime), zap.Error(err))
+		c.outrunBy(err)
+		return false, nil
+	}
+	if err != nil {
+		c.Metrics.move(m.Kind, "error")
+		return false, err
+	}
+	c.Metrics.moved(&m, c.Clock.Now())
+	fields := []zap.Field{zap.String("runtime", m.Runtime), zap.String("node", m.Node), zap.String("move", string(m.Kind))}
+	if m.After != nil {
+		fields = append(fields, zap.String("phase", string(m.After.Phase)), zap.String("revision", m.After.Revision),
+			zap.Int("attempt", m.After.Attempt), zap.String("reason", m.After.Reason), zap.String("message", m.After.Message))
+	}
+	c.Log.Info("node moved", fields...)
+	c.announce(node, plan, m)
+	return true, nil
+}
+
+// announce writes Events for what people have to know about a node.
+func (c *Controller) announce(node *observed.Node, plan *desired.Plan, m rollout.Move) {
+	if m.Kind != rollout.Fail || m.After == nil {
+		return
+	}
+	message := fmt.Sprintf("runtime %s, revision %s: %s", m.Runtime, m.After.Revision, m.After.Message)
+	c.Events.Node(node, corev1.EventTypeWarning, m.After.Reason, message)
+	for i := range plan.Runtimes {
+		if r := &plan.Runtimes[i]; r.Name == m.Runtime && r.Source != nil {
+			c.Events.Spec(r.Source, corev1.EventTypeWarning, "NodeFailed", fmt.Sprintf("node %s: %s", m.Node, m.After.Message))
+		}
+	}
+}
+
+// installers sees to it that every needed DaemonSet is there and is what its snapshot says.
+func (c *Controller) installers(ctx context.Context, snap *observed.Snapshot, plan *desired.Plan, decision *rollout.Decision) (bool, error) {
+	var errs []error
+	wrote := false
+	for _, want := range decision.Objects.Installers {
+		r := runtimeOf(plan, want.Runtime)
+		if r == nil {
+			continue
+		}
+		rev := r.Revision(want.Revision)
+		if rev == nil || rev.Content == nil {
+			continue
+		}
+		set, err := manifests.Installer(rev.Content, want.Step, c.current(snap, plan, r, rev))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("restore DaemonSet %q: %w", want.Name(), err))
+			continue
+		}
+		i := slices.IndexFunc(snap.DaemonSets, func(s observed.DaemonSet) bool { return s.Name == set.Name })
+		version := ""
+		if i >= 0 {
+			if snap.DaemonSets[i].Deleting {
+				continue
+			}
+			// The generation does not count labels and owners.
+			have := &snap.DaemonSets[i]
+			version = fmt.Sprintf("%s/%d/%v/%v", have.UID, have.Generation, have.Labels, have.Owners)
+		}
+		did, err := c.ensure("DaemonSet/"+set.Name, version, set, func() error { return c.Objects.DaemonSet(ctx, set, metav1.PatchOptions{}) })
+		wrote = wrote || (did && i < 0)
+		errs = append(errs, err)
+	}
+	return wrote, errors.Join(errs...)
+}
+
+// ensure applies an object unless it was applied just so before and nobody has changed it since.
+func (c *Controller) ensure(name, version string, object any, write func() error) (bool, error) {
+	text, err := json.Marshal(object)
+	if err != nil {
+		return false, fmt.Errorf("encode %s: %w", name, err)
+	}
+	digest := sha256.Sum256(text)
+	known, ok := c.applied[name]
+	if ok && known.digest == digest && known.version == version && version != "" {
+		return false, nil
+	}
+	if ok && known.digest == digest && known.version == "" && version != "" {
+		// The version that our own write led to is first seen now.
+		c.applied[name] = applied{digest: digest, version: version}
+		return false, nil
+	}
+	if err := write(); err != nil {
+		delete(c.applied, name)
+		if apply.Outrun(err) {
+			c.outrunBy(err)
+			return false, nil
+		}
+		return false, err
+	}
+	c.Log.Info("object applied", zap.String("object", name))
+	c.applied[name] = applied{digest: digest}
+	return true, nil
+}
+
+// current is what an installer takes from the spec of today and not from its snapshot.
+func (c *Controller) current(snap *observed.Snapshot, plan *desired.Plan, r *desired.Runtime, rev *observed.Revision) manifests.Current {
+	no := false
+	owners := []metav1.OwnerReference{{
+		APIVersion: "apps/v1", Kind: "ControllerRevision", Name: rev.Name, UID: rev.UID, Controller: &no, BlockOwnerDeletion: &no,
+	}}
+	if r.Source != nil {
+		owners = append(owners, metav1.OwnerReference{
+			APIVersion: "v1", Kind: "ConfigMap", Name: r.Source.Name, UID: r.Source.UID, Controller: &no, BlockOwnerDeletion: &no,
+		})
+	}
+	now := manifests.Current{Owners: owners, PauseImage: c.PauseImage}
+	if r.Spec != nil {
+		now.PullPolicy, now.PullSecrets = r.Spec.ImagePullPolicy, r.Spec.ImagePullSecrets
+	}
+	if len(plan.Pull.Registries) > 0 {
+		now.PullVersion = snap.PayloadSecret.ResourceVersion
+		now.PullSecrets = append(slices.Clone(now.PullSecrets), corev1.LocalObjectReference{Name: observed.PullSecretName})
+	}
+	return now
+}
+
+// classes sees to it that the RuntimeClasses are there and are what the spec says.
+func (c *Controller) classes(ctx context.Context, snap *observed.Snapshot, plan *desired.Plan, decision *rollout.Decision) (bool, error) {
+	var errs []error
+	for _, ref := range decision.Objects.Classes {
+		r := runtimeOf(plan, ref.Runtime)
+		if r == nil || r.Spec == nil {
+			continue
+		}
+		objects, refused := c.Renderer.Render(ctx, r.Spec)
+		if len(refused) > 0 {
+			errs = append(errs, fmt.Errorf("render RuntimeClass %q: %w", ref.Name, refused.ToAggregate()))
+			continue
+		}
+		for _, class := range objects.RuntimeClasses {
+			if class.Name != ref.Name {
+				continue
+			}
+			version := ""
+			if i := slices.IndexFunc(snap.RuntimeClasses, func(have observed.RuntimeClass) bool { return have.Name == class.Name }); i >= 0 {
+				version = string(snap.RuntimeClasses[i].UID) + "/" + snap.RuntimeClasses[i].ResourceVersion
+			}
+			_, err := c.ensure("RuntimeClass/"+class.Name, version, class, func() error { return c.Objects.RuntimeClass(ctx, class, metav1.PatchOptions{}) })
+			errs = append(errs, err)
+		}
+	}
+	return false, errors.Join(errs...)
+}
+
+// remove deletes what nothing needs any more.
+func (c *Controller) remove(ctx context.Context, decision *rollout.Decision) (bool, error) {
+	var errs []error
+	for _, ref := range decision.Objects.Delete {
+		err := c.Objects.Delete(ctx, ref.Kind, ref.Name, ref.UID)
+		if apply.Outrun(err) {
+			c.outrunBy(err)
+			continue
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		delete(c.applied, ref.Kind+"/"+ref.Name)
+		c.Log.Info("object deleted", zap.String("kind", ref.Kind), zap.String("name", ref.Name), zap.String("runtime", ref.Runtime))
+	}
+	return false, errors.Join(errs...)
+}
+
+// forgetApplied drops what is known of objects that nobody wants any more.
+func (c *Controller) forgetApplied(decision *rollout.Decision) {
+	if len(c.applied) <= len(decision.Objects.Installers)+len(decision.Objects.Classes) {
+		return
+	}
+	wanted := map[string]bool{}
+	for _, i := range decision.Objects.Installers {
+		wanted["DaemonSet/"+i.Name()] = true
+	}
+	for _, class := range decision.Objects.Classes {
+		wanted["RuntimeClass/"+class.Name] = true
+	}
+	maps.DeleteFunc(c.applied, func(name string, _ applied) bool { return !wanted[name] })
+}
+
+func runtimeOf(plan *desired.Plan, name string) *desired.Runtime {
+	for i := range plan.Runtimes {
+		if plan.Runtimes[i].Name == name {
+			return &plan.Runtimes[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package controller_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"longshore.dev/longshore/controller/simulation"
+	"longshore.dev/longshore/informers"
+	"longshore.dev/longshore/observed"
+)
+
+// dice are random numbers that several goroutines may draw.
+type dice struct {
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func (d *dice) below(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.r.IntN(n)
+}
+
+// seeds is how many disorderly histories are played; SEEDS=200 plays more.
+func seeds() int {
+	if n, err := strconv.Atoi(os.Getenv("SEEDS")); err == nil {
+		return n
+	}
+	if testing.Short() {
+		return 1
+	}
+	return 3
+}
+
+// Writes fail, answers get lost, commands fail, controllers die, and an old leader goes on beside the new one; people change the
+// spec all the while. At no moment are more nodes out of service than the budget allows, and when the disorder is over everything
+// becomes what the spec says.
+func TestWhateverHappensTheBudgetHolds(t *testing.T) {
+	for seed := range seeds() {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			d := &dice{r: rand.New(rand.NewPCG(uint64(seed), 0))}
+			calm := false
+			payload := func(r simulation.Run) simulation.Result {
+				result := wellBehaved(r)
+				result.Takes = time.Duration(1+d.below(20)) * time.Second
+				if !calm && d.below(8) == 0 {
+					result = simulation.Result{Takes: time.Second, Code: 1 + d.below(200), Message: "bad luck"}
+				}
+				return result
+			}
+			objects := []runtime.Object{spec("kata-1", "one", "maxUnavailable", "2", "onFailure", "Halt", "maxFailed", "1")}
+			for i := range 7 {
+				objects = append(objects, simulation.ReadyNode(fmt.Sprintf("node-%d", i), nil))
+			}
+			run(t, payload, objects, func(c *cluster) {
+				disorder(c, d)
+				c.api.Fault(nil)
+				c.api.Lose(nil)
+				calm = true
+				for _, n := range simulation.List(c.api, &corev1.Node{}) {
+					annotate(c, n.Name, "kata.longshore.dev/retry", "now")
+				}
+				change(c, func(data map[string]string) {
+					data["payloadImage"], data["nodeSelector"] = "registry.example.com/kata:last", "*"
+				})
+				c.within(time.Hour, "every node is at the last payload", func() bool {
+					c.outOfService(2)
+					return c.allAre("kata Ready last HandlersReported ready")()
+				})
+				c.within(time.Minute, "the spec is Ready", c.phaseIs("kata-1", "Ready"))
+				c.api.Delete(spec("kata-1", ""))
+				c.within(time.Hour, "nothing is left", func() bool {
+					c.outOfService(2)
+					return c.allAre("")() && len(c.ours()) == 0 && len(c.turns()) == 0
+				})
+			})
+		})
+	}
+}
+
+// disorder plays twenty minutes of trouble.
+func disorder(c *cluster, d *dice) {
+	c.api.Fault(func(w simulation.Write) error {
+		group := schema.GroupResource{Resource: w.Resource}
+		switch d.below(30) {
+		case 0:
+			return apierrors.NewConflict(group, w.Name, fmt.Errorf("somebody was faster"))
+		case 1:
+			return apierrors.NewServerTimeout(group, w.Verb, 1)
+		case 2:
+			return apierrors.NewTooManyRequests("the API server is busy", 1)
+		}
+		return nil
+	})
+	c.api.Lose(func(simulation.Write) error {
+		if d.below(15) == 0 {
+			return fmt.Errorf("connection reset by peer")
+		}
+		return nil
+	})
+	second := func() {}
+	defer func() { second() }() //nolint:gocritic // the one that is there at the end, not the first
+	for end := time.Now().Add(20 * time.Minute); time.Now().Before(end); {
+		c.pass(simulation.Tick)
+		c.outOfService(2)
+		switch d.below(200) {
+		case 0:
+			c.stop()
+			c.start()
+		case 1:
+			second()
+			second = c.launch()
+		case 2:
+			second()
+			second = func() {}
+		case 3:
+			tag := []string{"one", "two", "three"}[d.below(3)]
+			change(c, func(data map[string]string) { data["payloadImage"] = "registry.example.com/kata:" + tag })
+		case 4:
+			annotate(c, fmt.Sprintf("node-%d", d.below(7)), "kata.longshore.dev/retry", strconv.Itoa(d.below(1000)))
+		case 5:
+			change(c, func(data map[string]string) {
+				data["nodeSelector"] = []string{"*", "kubernetes.io/hostname!=node-1"}[d.below(2)]
+			})
+		}
+	}
+	synctest.Wait()
+}
+
+// outOfService fails the test when more nodes than the budget are under way or failed.
+func (c *cluster) outOfService(budget int) {
+	c.t.Helper()
+	var out []string
+	for _, object := range simulation.List(c.api, &corev1.Node{ObjectMeta: metav1.ObjectMeta{}}) {
+		n := informers.Node(object)
+		p := n.Progress("kata")
+		if p == nil {
+			continue
+		}
+		switch p.Phase {
+		case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed:
+			out = append(out, n.Name)
+		case observed.PhaseReady:
+			if time.Since(p.Since) < 9*time.Second {
+				out = append(out, n.Name)
+			}
+		case observed.PhasePending:
+		}
+	}
+	if len(out) > budget {
+		c.t.Fatalf("out of service are %s, the budget is %d\n%s\nturns: %v", strings.Join(out, ", "), budget, strings.Join(c.nodes(), "\n"), c.turns())
+	}
+}

@@ -1,0 +1,53 @@
+package docs_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/yaml"
+)
+
+func TestTheInstallGuideHasEveryRight(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "kustomize", "default", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	granted := map[bool]map[string]string{false: {}, true: {}}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for document := range bytes.SplitSeq(raw, []byte("\n---\n")) {
+			var role rbacv1.Role // a ClusterRole has the same fields, and no namespace
+			if err := yaml.Unmarshal(document, &role); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if role.Kind != "Role" && role.Kind != "ClusterRole" {
+				continue
+			}
+			where := "cluster"
+			if role.Namespace != "" {
+				where = "`" + role.Namespace + "`"
+			}
+			for _, rule := range role.Rules {
+				what := "`" + strings.Join(append(rule.Resources, rule.ResourceNames...), "` `") + "`"
+				granted[role.Name == "longshore-node-access"][where+" "+what] = strings.Join(rule.Verbs, ", ")
+			}
+		}
+	}
+	for payload, heading := range map[bool]string{false: "What the controller may do", true: "What payloads may do"} {
+		documented := map[string]string{}
+		for _, row := range table(t, "install.md", heading, "where") {
+			documented[row[0]+" "+row[1]] = row[2]
+		}
+		if diff := cmp.Diff(granted[payload], documented); diff != "" {
+			t.Errorf("%s: rights in kustomize/default (-) and in docs/install.md (+):\n%s", heading, diff)
+		}
+	}
+}

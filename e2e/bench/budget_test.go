@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	// killEvery is how long a leader lives.
+	killEvery = 20 * time.Second
+	// leastKills is how many of them have to be killed for the test to show anything.
+	leastKills = 3
+)
+
+// slowPods makes the commands of simulated installers take their time.
+const slowPods = `- target: {kind: DaemonSet}
+  patch: |
+    apiVersion: apps/v1
+    kind: DaemonSet
+    metadata: {name: installer}
+    spec: {template: {metadata: {annotations: {sim.test/init-delay: 2s}}}}
+`
+
+// killsLeaders rolls out to all nodes, a tenth at a time, by two controllers whose leader is killed again and again.
+func (w *world) killsLeaders(count int) {
+	nodes := w.follow()
+	pods := w.followPods()
+	args := []string{"--vanish-grace=0s", "--leader-elect"}
+	// Every process has a name of its own: the lease still names the last leader for a while after its death.
+	controllers := map[string]*controller{}
+	begin := func(n int) {
+		name := fmt.Sprintf("controller-%d", n)
+		controllers[name] = w.controllerNamed(name, args...)
+	}
+	begin(1)
+	begin(2)
+	start := time.Now()
+	w.create(spec("maxUnavailable", "10%", "patches", slowPods))
+	kills, last := 0, start
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for done := false; !done; {
+		select {
+		case <-look.C:
+		case <-nodes.changed:
+		case <-w.t.Context().Done():
+			w.t.Fatal("the test ended first")
+		}
+		nodes.mu.Lock()
+		done = nodes.broken != nil || nodes.in("Ready") == count
+		nodes.mu.Unlock()
+		if done || time.Since(last) < killEvery {
+			continue
+		}
+		name := w.holder()
+		if controllers[name] == nil {
+			continue
+		}
+		controllers[name].kill()
+		delete(controllers, name)
+		kills, last = kills+1, time.Now()
+		begin(kills + 2)
+	}
+	took := time.Since(start)
+	if kills < leastKills {
+		w.t.Errorf("%d leaders were killed, expected %d at least", kills, leastKills)
+	}
+	nodes.mu.Lock()
+	most, broken := nodes.most, nodes.broken
+	nodes.mu.Unlock()
+	if broken != nil {
+		w.t.Fatal(broken)
+	}
+	if most > count/10 {
+		w.t.Errorf("%d nodes were out of service at once, the budget is %d", most, count/10)
+	}
+	if runs := pods.count(); runs != count {
+		w.t.Errorf("%d installer pods ran for %d nodes", runs, count)
+	}
+	w.t.Logf("load %s: %d nodes in %.0f s, %d leaders killed, at most %d nodes out of service at once of %d allowed, %d installer pods",
+		load(), count, took.Seconds(), kills, most, count/10, pods.count())
+	w.remove()
+	for _, c := range controllers {
+		c.kill()
+	}
+}
+
+// controllerNamed starts a controller that may have to wait for the lease.
+func (w *world) controllerNamed(name string, args ...string) *controller {
+	w.t.Helper()
+	c, err := startController(w.program, w.t.TempDir(), w.access, append(args, "--identity="+name)...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if w.t.Failed() {
+			w.t.Logf("controller %s:\n%s", name, c.words())
+		}
+		c.kill()
+	})
+	return c
+}
+
+// holder is the name of who holds the lease, or held it last, "" if nobody does.
+func (w *world) holder() string {
+	w.t.Helper()
+	lease, err := w.kube.CoordinationV1().Leases("longshore-system").Get(w.t.Context(), "longshore", metav1.GetOptions{})
+	if err != nil || lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	// What follows the name is the process's own.
+	name, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
+	return name
+}
+
+// runs are the installer pods whose command was seen, by uid.
+type runs struct {
+	mu   sync.Mutex
+	seen map[types.UID]bool
+}
+
+func (r *runs) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.seen)
+}
+
+// followPods watches all installer pods until the test ends.
+func (w *world) followPods() *runs {
+	w.t.Helper()
+	r := &runs{seen: map[types.UID]bool{}}
+	watcher, err := watchPods(w.t.Context(), w.kube)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for event := range watcher.ResultChan() {
+			if pod, ok := event.Object.(*corev1.Pod); ok && len(pod.Status.InitContainerStatuses) > 0 {
+				r.mu.Lock()
+				r.seen[pod.UID] = true
+				r.mu.Unlock()
+			}
+		}
+	}()
+	w.t.Cleanup(func() {
+		watcher.Stop()
+		<-done
+	})
+	return r
+}

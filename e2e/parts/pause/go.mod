@@ -1,0 +1,3 @@
+module longshore.dev/longshore/e2e/parts/pause
+
+go 1.26.0

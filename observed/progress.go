@@ -1,0 +1,219 @@
+package observed
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+	"unicode/utf8"
+	"unique"
+
+	kjson "sigs.k8s.io/json"
+)
+
+// Phase is where a node is with a runtime.
+//
+//	  Pending ──turn──► Installing ──verified──► Ready ──soak──► counts as done
+//	     ▲                  │                      │
+//	     │ new revision,    │ attempts or time     │ NotReady during the soak
+//	     │ drift, retry     ▼ used up              ▼
+//	     └──────────────── Failed ◄────────────────┘
+//	Ready or Failed ── deselected, spec gone ──► Uninstalling ──► nothing left on the node
+type Phase string
+
+// The phases of a node. PhasePending stands on a node only after a turn was given back; a node that waits for its first
+// turn carries nothing at all.
+const (
+	PhasePending      Phase = "Pending"
+	PhaseInstalling   Phase = "Installing"
+	PhaseReady        Phase = "Ready"
+	PhaseFailed       Phase = "Failed"
+	PhaseUninstalling Phase = "Uninstalling"
+)
+
+// Operation is what is done to a node.
+type Operation string
+
+// The operations.
+const (
+	Install   Operation = "install"
+	Uninstall Operation = "uninstall"
+)
+
+// The steps of operations, in the order in which they go. With most completions all commands of an operation are in one pod, the step is the
+// operation's own; with completion NodeLabel each command is a step with an installer of its own.
+const (
+	StepPre       = "pre"
+	StepInstall   = "install"
+	StepUninstall = "uninstall"
+	StepCleanup   = "cleanup"
+	StepPost      = "post"
+)
+
+// Steps are all steps that an operation may have, in order.
+func (o Operation) Steps() []string {
+	if o == Uninstall {
+		return []string{StepUninstall, StepCleanup, StepPost}
+	}
+	return []string{StepPre, StepInstall}
+}
+
+// OperationOf is the operation that a step belongs to.
+func OperationOf(step string) Operation {
+	switch step {
+	case StepUninstall, StepCleanup, StepPost:
+		return Uninstall
+	}
+	return Install
+}
+
+// MaxMessage is the longest message in a progress, in bytes.
+const MaxMessage = 1024
+
+// Progress is the node annotation that tells one runtime's story on one node.
+type Progress struct {
+	Phase     Phase     `json:"phase"`
+	Operation Operation `json:"operation,omitempty"`
+	Step      string    `json:"step,omitempty"`
+	Revision  string    `json:"revision,omitempty"`
+	// Previous is the revision that was installed before this operation.
+	Previous string `json:"previous,omitempty"`
+	// Attempted is the revision whose command last began on the node before this operation: an uninstall has to undo that one, if no
+	// command of this operation begins.
+	Attempted string `json:"attempted,omitempty"`
+	// Attempt is the number of the try under way, beginning with 1.
+	Attempt int `json:"attempt,omitempty"`
+	// Since is when the phase began.
+	Since   time.Time `json:"since"`
+	Reason  string    `json:"reason,omitempty"`
+	Message string    `json:"message,omitempty"`
+	// PodUID is the pod whose command is known to have begun, "" while none is.
+	PodUID    string `json:"podUID,omitempty"`
+	MachineID string `json:"machineID,omitempty"`
+	BootID    string `json:"bootID,omitempty"`
+	Cordoned  bool   `json:"cordoned,omitempty"`
+	// Tainted is true while a payload image that took the place of the spec's is, or may be, on the node.
+	Tainted bool `json:"tainted,omitempty"`
+	// Retry is the value of the retry annotation that was last obeyed.
+	Retry string `json:"retry,omitempty"`
+	// Exits counts the failed ends of the command in the pod PodUID that Attempt already contains or excuses.
+	Exits int `json:"exits,omitempty"`
+	// Excused is true once a kill by the restart of the container runtime was not counted as an attempt.
+	Excused bool `json:"excused,omitempty"`
+	// Turn is the id of the booking that this was written under, or with which it was given back.
+	Turn string `json:"turn,omitempty"`
+
+	// unknown holds fields of a later version, kept as they were.
+	unknown map[string]json.RawMessage
+}
+
+// progressFields is Progress without its methods, for the default codec.
+type progressFields Progress
+
+// ParseProgress reads the annotation's value. The error says what is wrong with it.
+func ParseProgress(value string) (*Progress, error) {
+	var fields progressFields
+	// Names that differ in case are other fields: taken for ours, they would come back at the next read and win over what was written.
+	if err := kjson.UnmarshalCaseSensitivePreserveInts([]byte(value), &fields); err != nil {
+		return nil, fmt.Errorf("progress is not readable: %w", err)
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(value), &all); err != nil {
+		return nil, fmt.Errorf("progress is not a JSON object: %w", err)
+	}
+	maps.DeleteFunc(all, func(key string, _ json.RawMessage) bool { return knownFields[key] })
+	if len(all) > 0 {
+		fields.unknown = all
+	}
+	p := Progress(fields)
+	if year := p.Since.UTC().Year(); year < 0 || year > 9999 {
+		return nil, fmt.Errorf("progress has since %q, expected a year of four digits in UTC", p.Since)
+	}
+	switch p.Phase {
+	case PhasePending, PhaseInstalling, PhaseReady, PhaseFailed, PhaseUninstalling:
+	default:
+		return nil, fmt.Errorf("progress has phase %q, expected one of Pending, Installing, Ready, Failed, Uninstalling", p.Phase)
+	}
+	p.share()
+	return &p, nil
+}
+
+// share lets all nodes that say the same say it with the same memory: comparing is then comparing pointers.
+func (p *Progress) share() {
+	p.Phase, p.Operation = shared(p.Phase), shared(p.Operation)
+	p.Step, p.Revision, p.Previous = shared(p.Step), shared(p.Revision), shared(p.Previous)
+	p.Reason, p.Message, p.MachineID, p.BootID = shared(p.Reason), shared(p.Message), shared(p.MachineID), shared(p.BootID)
+}
+
+func shared[T ~string](text T) T { return T(unique.Make(string(text)).Value()) }
+
+// String is the annotation's value: JSON with sorted unknown fields behind ours.
+func (p *Progress) String() string {
+	fields := progressFields(*p)
+	fields.Since = fields.Since.UTC().Truncate(time.Millisecond)
+	fields.Message = Shorten(fields.Message, MaxMessage)
+	known, err := json.Marshal(fields)
+	if err != nil {
+		// Only values that JSON has no form for can fail; Progress has none.
+		return "{}"
+	}
+	if len(p.unknown) == 0 {
+		return string(known)
+	}
+	rest, err := json.Marshal(p.unknown)
+	if err != nil {
+		return string(known)
+	}
+	return string(known[:len(known)-1]) + "," + string(rest[1:])
+}
+
+// Next is a progress that follows this one: fields of a later version go with it. It works on nil.
+func (p *Progress) Next(next Progress) *Progress {
+	if p != nil {
+		next.unknown = p.unknown
+	}
+	return &next
+}
+
+// Shorten cuts text to at most limit bytes at a rune's border and says so; control characters but newlines become spaces.
+func Shorten(text string, limit int) string {
+	clean := strings.Map(func(r rune) rune {
+		if r != '\n' && (r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == utf8.RuneError) {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(clean) <= limit {
+		return clean
+	}
+	const mark = "…"
+	// The end of an output says more than its beginning.
+	cut := len(clean) - limit + len(mark)
+	for cut < len(clean) && !utf8.RuneStart(clean[cut]) {
+		cut++
+	}
+	return mark + clean[cut:]
+}
+
+var knownFields = fieldNames()
+
+func fieldNames() map[string]bool {
+	full := progressFields{
+		Phase: "x", Operation: "x", Step: "x", Revision: "x", Previous: "x", Attempted: "x", Attempt: 1, Since: time.Unix(1, 0), Reason: "x",
+		Message: "x", PodUID: "x", MachineID: "x", BootID: "x", Cordoned: true, Tainted: true, Retry: "x", Exits: 1, Excused: true, Turn: "x",
+	}
+	names := map[string]bool{}
+	text, err := json.Marshal(full)
+	if err != nil {
+		return names
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil {
+		return names
+	}
+	for name := range object {
+		names[name] = true
+	}
+	return names
+}

@@ -1,0 +1,379 @@
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"longshore.dev/longshore/desired"
+	"longshore.dev/longshore/observed"
+)
+
+// wish queues a node for a turn.
+func (d *decider) wish(v *visit, operation observed.Operation) { d.wishRetry(v, operation, false) }
+
+func (d *decider) wishRetry(v *visit, operation observed.Operation, retry bool) {
+	d.queueUp(wish{visit: v, operation: operation, revision: d.revisionFor(v, operation), retry: retry})
+	if d.unopened(v) && d.busy[v.n] == "" {
+		d.busy[v.n] = v.r.Name
+	}
+}
+
+func (d *decider) queueUp(w wish) {
+	queue := d.queue[w.r.Name]
+	if queue == nil {
+		queue = make([]wish, 0, len(d.snap.Nodes)-w.n)
+	}
+	d.queue[w.r.Name] = append(queue, w)
+}
+
+// revisionFor is the revision whose command an operation runs: the goal for an install, and for an uninstall what was last
+// attempted on the node, that is whose command began there; if that snapshot is lost, the newest that can uninstall.
+func (d *decider) revisionFor(v *visit, operation observed.Operation) string {
+	if operation == observed.Install {
+		return v.r.Goal.Revision
+	}
+	if v.state != nil && v.state.Progress != nil {
+		for _, name := range []string{attempted(v.state.Progress), v.state.Progress.Previous} {
+			if rev := v.r.Revision(name); uninstalls(rev) {
+				return rev.Revision
+			}
+		}
+	}
+	for _, rev := range v.r.History {
+		if uninstalls(rev) {
+			return rev.Revision
+		}
+	}
+	return ""
+}
+
+func uninstalls(rev *observed.Revision) bool {
+	return rev != nil && rev.Content != nil && rev.Content.DaemonSets[string(observed.Uninstall)] != nil
+}
+
+// turn is the node's booking for the runtime as it was observed.
+func (d *decider) turn(v *visit) observed.Turn { return d.before[v.key()] }
+
+// unopened tells whether the node has a booking that its progress does not name: a gate that was not opened yet, or one whose opening
+// is not seen yet. A booking that an earlier operation left the node is named.
+func (d *decider) unopened(v *visit) bool {
+	return v.holds && (v.state == nil || v.state.Progress == nil || v.state.Progress.Turn != d.booked[v.key()].ID)
+}
+
+// set books anew, or in place of what is booked: nobody who believes in an earlier booking of the node is right after that.
+func (d *decider) set(v *visit, revision string, operation observed.Operation) {
+	d.put(v, observed.Turn{Revision: revision, Operation: operation, ID: d.snap.Turns.ResourceVersion})
+}
+
+func (d *decider) put(v *visit, t observed.Turn) {
+	if !v.holds {
+		d.places[v.r.Name]++
+		v.holds, d.bookedNodes[v.n] = true, true
+	}
+	t.Node, t.Runtime = v.node.UID, v.r.Name
+	d.booked[v.key()] = t
+}
+
+// keep makes sure that a node that is out of service because of Longshore holds a place.
+func (d *decider) keep(v *visit) {
+	if !v.holds {
+		d.put(v, turnOf(v.state.Progress))
+	}
+}
+
+// turnOf is the booking that a progress was written under. A node whose payload has left names only what was installed.
+func turnOf(p *observed.Progress) observed.Turn {
+	if p.Phase == observed.PhasePending {
+		return observed.Turn{Revision: p.Previous, Operation: observed.Install, ID: p.Turn}
+	}
+	return observed.Turn{Revision: p.Revision, Operation: p.Operation, ID: p.Turn}
+}
+
+// drop takes a booking out.
+func (d *decider) drop(v *visit) {
+	delete(d.booked, v.key())
+	d.places[v.r.Name]--
+	v.holds = false
+}
+
+// free ends a booking, and tells whether that takes a write on the node first: one that the progress does not name ends only after
+// the progress names it, which makes the gate of anybody fail who still believes in the booking.
+func (d *decider) free(v *visit) bool {
+	if !v.holds {
+		return false
+	}
+	if !d.unopened(v) {
+		d.drop(v)
+		return false
+	}
+	d.returnTurn(v, "the turn was not needed any more")
+	return true
+}
+
+// returnTurn writes on the node that its turn was given back. What the node has to tell besides stays.
+func (d *decider) returnTurn(v *visit, why string) {
+	id := d.booked[v.key()].ID
+	if v.state == nil || v.state.Progress == nil {
+		next := observed.Progress{
+			Phase: observed.PhasePending, Since: d.snap.Time, Reason: string(TurnReturned), Message: why,
+			MachineID: v.node.MachineID, BootID: v.node.BootID, Turn: id,
+		}
+		d.move(v, ReturnTurn, &next, "", "")
+		return
+	}
+	next := *v.state.Progress
+	next.Turn = id
+	if next.Phase == observed.PhasePending {
+		next.Reason, next.Message = string(TurnReturned), why
+	}
+	d.move(v, ReturnTurn, &next, d.gateOf(v, &next), d.readyLabel(v))
+}
+
+// need says that the installers of an operation have to exist.
+func (d *decider) need(v *visit, revision string, operation observed.Operation) {
+	for _, step := range d.stepsOf(v, revision, operation) {
+		d.needed[Installer{Runtime: v.r.Name, Revision: revision, Step: step}] = true
+	}
+}
+
+func (d *decider) installerThere(runtime, revision, step string) bool {
+	name := observed.DaemonSetName(runtime, step, revision)
+	i, found := slices.BinarySearchFunc(d.snap.DaemonSets, name, func(s observed.DaemonSet, name string) int { return cmp.Compare(s.Name, name) })
+	return found && !d.snap.DaemonSets[i].Deleting
+}
+
+// book gives turns to the nodes that wish for one, and opens the gates of those that were given one before.
+func (d *decider) book(r *desired.Runtime) {
+	queue := d.queue[r.Name]
+	for i := range queue {
+		queue[i].rank = rank(&queue[i])
+	}
+	slices.SortStableFunc(queue, func(a, b wish) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.n, b.n))
+	})
+	for i := range queue {
+		w := &queue[i]
+		if reason, message := d.blocked(w); reason != "" {
+			d.giveBack(w, reason, message)
+			if w.holds && w.revision != "" {
+				// It goes on as soon as nothing is in its way.
+				d.need(w.visit, w.revision, w.operation)
+			}
+			d.hold(w.visit, reason, message)
+			continue
+		}
+		d.busy[w.n] = r.Name
+		if w.holds {
+			d.open(w)
+			continue
+		}
+		d.set(w.visit, w.revision, w.operation)
+		d.need(w.visit, w.revision, w.operation)
+		d.hold(w.visit, WaitingForTurn, "the turn is being booked")
+	}
+}
+
+// rank is the order of turns: nodes that hold a place, then those that people asked to try again, then the rest.
+func rank(w *wish) int {
+	switch {
+	case w.holds:
+		return 0
+	case w.retry:
+		return 1
+	}
+	return 2
+}
+
+// open opens the gate of a booked node, once a booking is written for just this operation and the installer is there. A booking opens
+// one gate: the one that an earlier operation left the node is replaced first.
+func (d *decider) open(w *wish) {
+	t := d.turn(w.visit)
+	if t.Revision != w.revision || t.Operation != w.operation || !d.unopened(w.visit) {
+		d.set(w.visit, w.revision, w.operation)
+		d.need(w.visit, w.revision, w.operation)
+		d.hold(w.visit, WaitingForTurn, "the turn is being booked")
+		return
+	}
+	d.need(w.visit, w.revision, w.operation)
+	next := d.begin(w.visit, w.revision, w.operation)
+	step := d.stepOf(w.visit, next)
+	if needs := d.unprepared(w.visit, w.revision, step); needs != "" {
+		d.hold(w.visit, PreparingInstaller, needs)
+		return
+	}
+	if w.state != nil && w.state.Progress != nil && w.state.Progress.Phase == observed.PhaseReady && d.resident(w.visit, w.state.Progress.Revision) {
+		d.dismiss(w)
+		return
+	}
+	ready := ""
+	if w.operation == observed.Install {
+		ready = d.keptReady(w.visit, w.revision)
+	}
+	d.move(w.visit, OpenGate, next, d.gateOf(w.visit, next), ready)
+	d.out.Moves[len(d.out.Moves)-1].Labels = d.labels(w.visit, w.revision, step)
+}
+
+// giveBack gives a turn back that cannot be used now, so that another node may have the place, and another runtime the node.
+func (d *decider) giveBack(w *wish, reason Reason, message string) {
+	switch reason {
+	case Held, NodeNotReady, NodeDeleting, Paused, Halted:
+	default:
+		return
+	}
+	switch {
+	case !w.holds || d.dismissed(w.visit):
+		// A node without its payload is out of service, and what it says is all that anybody knows of that.
+	case d.holdsPlace(w.visit):
+		// The place stays, whatever it was booked for.
+		d.put(w.visit, turnOf(w.state.Progress))
+	case d.unopened(w.visit):
+		d.returnTurn(w.visit, message)
+	default:
+		d.drop(w.visit)
+	}
+}
+
+// holdsPlace tells whether a node that is not under way counts in the budget all the same: it failed, or is still watched.
+func (d *decider) holdsPlace(v *visit) bool {
+	if v.state == nil || v.state.Progress == nil {
+		return false
+	}
+	switch v.state.Progress.Phase {
+	case observed.PhaseFailed:
+		return !d.passedOver(v)
+	case observed.PhaseReady:
+		return d.snap.Time.Before(d.soaked(v))
+	case observed.PhasePending, observed.PhaseInstalling, observed.PhaseUninstalling:
+	}
+	return false
+}
+
+// blocked is the ordered chain of checks before a node's turn: the first that fits is the reason shown. What has begun with the leave of a
+// payload is finished: it waits only for what would be in its way on the node.
+func (d *decider) blocked(w *wish) (Reason, string) {
+	sum, begins := w.sum, !d.dismissed(w.visit)
+	switch {
+	case w.revision == "":
+		return NoSnapshot, "no ControllerRevision of the runtime knows how to uninstall it; take the node's " + w.r.Name + ".longshore.dev keys off by hand"
+	case w.node.Deleting:
+		return NodeDeleting, "the node is being deleted"
+	case begins && w.state != nil && w.state.Held:
+		return Held, fmt.Sprintf("held: %q", w.state.Hold)
+	case !w.node.Ready:
+		return NodeNotReady, "the node is NotReady" + since(w.node)
+	case begins && d.closed != "":
+		return PoolInvalid, d.closed
+	case begins && w.r.Spec != nil && w.r.Spec.Paused && !w.r.Removing:
+		return Paused, "the spec is paused"
+	case begins && sum.Halted != "" && !w.retry:
+		return Halted, sum.HaltedMessage
+	case d.busy[w.n] != "" && d.busy[w.n] != w.r.Name:
+		return OtherRuntime, "runtime \"" + d.busy[w.n] + "\" is at work on the node"
+	case w.holds && d.lingering(w.visit) != nil:
+		return InstallerLeft, leaving(d.lingering(w.visit))
+	case !w.holds && d.used(w.r.Name) >= max(sum.Allowed, 1):
+		return BudgetUsed, d.budgetUsed(w.r.Name, max(sum.Allowed, 1))
+	case !w.holds && len(d.booked) >= observed.MaxTurns:
+		return BudgetUsed, "as many nodes are out of service as can be booked, over all runtimes"
+	}
+	return "", ""
+}
+
+func since(node *observed.Node) string {
+	if node.ReadySince.IsZero() {
+		return ""
+	}
+	return " since " + node.ReadySince.UTC().Format("2006-01-02T15:04:05Z")
+}
+
+// used is how many places of a runtime's budget are taken.
+func (d *decider) used(runtime string) int { return d.places[runtime] }
+
+// budgetUsed says who holds the places. Thousands of nodes may wait for the same reason: it is put into words once.
+func (d *decider) budgetUsed(runtime string, allowed int) string {
+	if d.full[runtime] == "" {
+		d.full[runtime] = fmt.Sprintf("%d of %d nodes out of service: %s", d.used(runtime), allowed, d.holders(runtime))
+	}
+	return d.full[runtime]
+}
+
+// holders names the nodes that hold a runtime's places, the first few of them.
+func (d *decider) holders(runtime string) string {
+	const few = 3
+	var names []string
+	more := 0
+	for i := range d.snap.Nodes {
+		if !d.bookedNodes[i] {
+			continue
+		}
+		if _, ok := d.booked[observed.NodeRuntime{Node: d.snap.Nodes[i].UID, Runtime: runtime}]; !ok {
+			continue
+		}
+		if len(names) == few {
+			more++
+			continue
+		}
+		names = append(names, d.snap.Nodes[i].Name)
+	}
+	text := strings.Join(names, ", ")
+	if more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// finishTurns compares the bookings with those observed.
+func (d *decider) finishTurns() {
+	before := d.before
+	if maps.Equal(before, d.booked) {
+		return
+	}
+	d.out.Turns = slices.AppendSeq(make([]observed.Turn, 0, len(d.booked)), maps.Values(d.booked))
+	slices.SortFunc(d.out.Turns, observed.Turn.Compare)
+	for _, t := range d.out.Turns {
+		if before[observed.NodeRuntime{Node: t.Node, Runtime: t.Runtime}] != t {
+			d.out.Booked = append(d.out.Booked, t)
+		}
+	}
+	for key, t := range before {
+		if _, ok := d.booked[key]; !ok {
+			d.out.Freed = append(d.out.Freed, t)
+		}
+	}
+	slices.SortFunc(d.out.Freed, observed.Turn.Compare)
+}
+
+// Rebuild computes the bookings that must exist from what stands on the nodes: for a ConfigMap of turns that was lost. Nodes
+// that hold a place all show it in their progress.
+func Rebuild(nodes []observed.Node) []observed.Turn {
+	var turns []observed.Turn
+	for i := range nodes {
+		for _, s := range nodes[i].States() {
+			if s.Progress == nil || !placed(s.Progress) {
+				continue
+			}
+			if t := turnOf(s.Progress); t.Revision != "" {
+				t.Node, t.Runtime = nodes[i].UID, s.Runtime
+				turns = append(turns, t)
+			}
+		}
+	}
+	slices.SortFunc(turns, observed.Turn.Compare)
+	return turns
+}
+
+// placed tells whether a progress alone shows that the node is out of service.
+func placed(p *observed.Progress) bool {
+	switch p.Phase {
+	case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed:
+		return true
+	case observed.PhasePending:
+		return p.Reason == string(PayloadLeaving)
+	case observed.PhaseReady:
+		// A node that still soaks gets its place back at the next pass, before anything is booked.
+	}
+	return false
+}

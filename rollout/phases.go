@@ -1,0 +1,295 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"longshore.dev/longshore/desired"
+	"longshore.dev/longshore/observed"
+	"longshore.dev/longshore/spec"
+)
+
+// visit is the state machine of one node; the phase that stands on the node chooses the row.
+func (d *decider) visit(v *visit) {
+	if v.state != nil && v.state.Gate != "" && v.state.Progress == nil {
+		// Whatever the annotation said, an installer may be at work.
+		d.busy[v.n] = v.r.Name
+	}
+	if v.state != nil && v.state.Problem != "" {
+		v.sum.Failed++
+		d.hold(v, UnreadableProgress, v.state.Problem+"; take the annotation off to have the node installed anew")
+		return
+	}
+	if v.state == nil || v.state.Progress == nil {
+		if v.state != nil && v.state.Gate != "" {
+			d.visitWiped(v)
+			return
+		}
+		d.visitBlank(v)
+		return
+	}
+	p := v.state.Progress
+	if p.MachineID != "" && v.node.MachineID != "" && p.MachineID != v.node.MachineID {
+		d.visitReplaced(v)
+		return
+	}
+	switch p.Phase {
+	case observed.PhaseInstalling, observed.PhaseUninstalling:
+		d.visitUnderWay(v)
+	case observed.PhaseReady:
+		d.visitReady(v)
+	case observed.PhaseFailed:
+		d.visitFailed(v)
+	case observed.PhasePending:
+		d.visitPending(v)
+	}
+}
+
+// visitBlank is for a node without progress: never touched, or wiped by somebody.
+func (d *decider) visitBlank(v *visit) {
+	switch v.target.Want {
+	case desired.Installed:
+		v.sum.Pending++
+		d.wish(v, observed.Install)
+	case desired.Removed:
+		// Something of ours is left although nobody knows what was installed: take it off with the newest commands.
+		v.sum.Pending++
+		d.wish(v, observed.Uninstall)
+	case desired.Keep:
+		v.sum.Pending++
+		d.holdTarget(v)
+	case desired.Unconcerned:
+		switch {
+		case v.holds && d.booked[v.key()].Operation == observed.Uninstall:
+			// Nothing of ours is left, which is the result of an uninstall.
+			d.drop(v)
+		case v.holds:
+			d.returnTurn(v, "the node is not concerned any more")
+		}
+	}
+}
+
+// visitWiped is for a node with a gate and no progress. A booking says that the gate is ours, and the operation goes on. The gate of a payload
+// that stays is what such a node has when nothing is under way: were it to close, every node would lose its payload at once. Any other gate
+// closes, and an install that it may have led to will be undone or done again.
+func (d *decider) visitWiped(v *visit) {
+	v.sum.Pending++
+	revision, step, _ := observed.ParseGate(v.state.Gate)
+	if t := d.turn(v); v.holds && revision == t.Revision && slices.Contains(d.stepsOf(v, t.Revision, t.Operation), step) {
+		next := d.begin(v, t.Revision, t.Operation)
+		next.Attempted, next.Step = t.Revision, step
+		d.move(v, Repair, next, d.gateOf(v, next), "")
+		return
+	}
+	if d.content(v, revision) != nil && d.resident(v, revision) && step == observed.StepInstall {
+		next := &observed.Progress{
+			Phase: observed.PhaseReady, Operation: observed.Install, Revision: revision, Attempt: 1, Since: d.snap.Time,
+			MachineID: v.node.MachineID, BootID: v.node.BootID, Turn: d.turn(v).ID,
+		}
+		found := v.with(next)
+		next.Reason, _ = d.proof(found)
+		next.Message = "found with its gate, and without a progress"
+		d.move(v, Repair, next, v.state.Gate, d.readyLabel(found))
+		return
+	}
+	if v.r.Revision(revision) == nil {
+		revision = ""
+	}
+	d.move(v, Repair, &observed.Progress{
+		Phase: observed.PhasePending, Attempted: revision, Since: d.snap.Time, Reason: string(TurnReturned), Message: "a gate label stood on the node without a turn",
+		MachineID: v.node.MachineID, BootID: v.node.BootID, Turn: d.turn(v).ID,
+	}, "", "")
+}
+
+// visitPending is for a node that gave a turn back, was replaced, or lost a payload that stays to an operation that has not begun.
+func (d *decider) visitPending(v *visit) {
+	v.sum.Pending++
+	if d.dismissed(v) {
+		d.keepDismissed(v)
+	}
+	if d.noteLate(v) || d.repair(v, d.readyLabel(v)) {
+		return
+	}
+	switch want := v.target.Want; {
+	case want == desired.Installed:
+		d.wish(v, observed.Install)
+	case want == desired.Keep && (v.r.Source != nil || len(v.r.History) > 0):
+		if d.dismissed(v) {
+			d.restore(v)
+			return
+		}
+		d.free(v)
+		d.holdTarget(v)
+	default:
+		// A runtime that nothing is known of has nothing on a node where no command began.
+		if v.state.Progress.Previous != "" || v.state.Progress.Attempted != "" {
+			d.wish(v, observed.Uninstall)
+			return
+		}
+		d.clear(v)
+	}
+}
+
+// clear takes the keys off a node on which no command ever began, once no pod is left whose command might.
+func (d *decider) clear(v *visit) {
+	for _, pod := range d.pods[v.n] {
+		if pod.Runtime == v.r.Name {
+			d.hold(v, InstallerLeft, leaving(pod))
+			return
+		}
+	}
+	if d.free(v) {
+		return
+	}
+	d.move(v, RemoveKeys, nil, "", "")
+	if p := v.state.Progress; p.Revision != "" {
+		if key := d.setLabel(v, p.Revision, d.stepsOf(v, p.Revision, p.Operation)[0]); key != "" {
+			d.out.Moves[len(d.out.Moves)-1].Labels.Remove = []string{key}
+		}
+	}
+}
+
+func leaving(pod *observed.Pod) string { return "waiting for pod " + pod.Name + " to leave the node" }
+
+// visitReplaced is for a node whose machine is another one than the one that was worked on: it starts from nothing.
+func (d *decider) visitReplaced(v *visit) {
+	v.sum.Pending++
+	next := v.state.Progress.Next(observed.Progress{
+		Phase: observed.PhasePending, Since: d.snap.Time, Reason: string(MachineReplaced),
+		Message:   fmt.Sprintf("machine %s was replaced by %s", v.state.Progress.MachineID, v.node.MachineID),
+		MachineID: v.node.MachineID, BootID: v.node.BootID, Retry: v.state.Progress.Retry, Turn: v.state.Progress.Turn,
+	})
+	d.move(v, Restart, next, "", "")
+}
+
+// visitReady is for a node that offers the runtime.
+func (d *decider) visitReady(v *visit) {
+	p := v.state.Progress
+	v.sum.Ready++
+	if d.resident(v, p.Revision) {
+		d.need(v, p.Revision, observed.Install)
+	}
+	ready := d.readyLabel(v)
+	end := d.soaked(v)
+	soaking := d.snap.Time.Before(end) && d.mayWatch(v)
+	if soaking && !v.node.Ready {
+		// It was Ready when the install ended, whatever the clock of the kubelet says.
+		d.fail(v, NotReadyInSoak, fmt.Sprintf("the node went NotReady at %s, %s after the install", v.node.ReadySince.UTC().Format(time.RFC3339),
+			max(v.node.ReadySince.Sub(p.Since).Round(time.Second), 0)))
+		return
+	}
+	switch lost := p.Reason == string(HandlerLost); {
+	case v.target.Want == desired.Installed && v.r.Current(p.Revision) && ready == "" && len(d.missing(v, p.Revision)) > 0:
+		d.visitLost(v)
+		return
+	case lost && ready != "":
+		next := *p
+		next.Reason, next.Message = d.proof(v)
+		d.move(v, Repair, &next, d.gateOf(v, &next), ready)
+		return
+	}
+	if d.noteLate(v) || d.repair(v, ready) {
+		return
+	}
+	if soaking {
+		d.keep(v)
+	}
+	switch absent := d.absent(v); {
+	case v.target.Want == desired.Removed:
+		d.wish(v, observed.Uninstall)
+	case v.target.Want == desired.Installed && !v.r.Current(p.Revision):
+		d.wish(v, observed.Install)
+	case absent != "" && soaking:
+		d.holdUntil(v, PayloadNotReady, end, absent)
+	case absent != "" && v.holds && !d.unopened(v):
+		// The place that it was watched in would never be free.
+		d.fail(v, PayloadNotReady, "at the end of its soak "+absent)
+	case absent != "" && v.target.Want == desired.Installed:
+		d.free(v)
+		d.hold(v, PayloadNotReady, absent)
+	case soaking:
+		v.sum.Soaking++
+		d.holdUntil(v, Soaking, end, "installed; watched until "+end.UTC().Format(time.TimeOnly)+" UTC before it counts")
+	case v.target.Want == desired.Installed:
+		v.sum.Done++
+		d.free(v)
+	default:
+		d.free(v)
+		d.holdTarget(v)
+	}
+}
+
+// mayWatch tells whether a node that is within its soak has, or may have, a place in the budget to be watched in. One that had given its
+// place back when somebody asked for a longer soak takes none beyond the budget: with it, it could begin whatever comes next. And if it
+// went NotReady before that, it is not our failure.
+func (d *decider) mayWatch(v *visit) bool {
+	return v.holds || (v.node.Ready && d.used(v.r.Name) < max(v.sum.Allowed, 1))
+}
+
+// visitLost is for a Ready node whose kubelet denies a handler that was there: drift, repaired through the budget. A payload that stays leaves
+// when the node has its turn.
+func (d *decider) visitLost(v *visit) {
+	missing := strings.Join(d.missing(v, v.state.Progress.Revision), ", ")
+	gate := d.gateOf(v, v.state.Progress)
+	if v.state.Ready != "" || v.state.Gate != gate || v.state.Phase != string(observed.PhaseReady) {
+		next := *v.state.Progress
+		next.Reason, next.Message = string(HandlerLost), "the node does not report handler "+missing+" any more"
+		d.move(v, Repair, &next, gate, "")
+		return
+	}
+	d.wish(v, observed.Install)
+}
+
+// visitFailed is for a node whose operation failed: it waits for people, a new revision or a retry.
+func (d *decider) visitFailed(v *visit) {
+	p := v.state.Progress
+	v.sum.Failed++
+	if d.noteLate(v) || d.repair(v, d.readyLabel(v)) {
+		return
+	}
+	if !d.passedOver(v) {
+		d.keep(v)
+	}
+	retry := v.state.Retry != "" && v.state.Retry != p.Retry
+	switch v.target.Want {
+	case desired.Removed:
+		switch {
+		case p.Operation == observed.Uninstall && !retry:
+			d.keepFailed(v)
+		case attempted(p) == "" && p.Previous == "":
+			d.clear(v)
+		default:
+			d.wishRetry(v, observed.Uninstall, retry)
+		}
+	case desired.Installed:
+		switch {
+		case p.Operation == observed.Uninstall && !retry:
+			// An uninstall that has begun is completed even if the spec comes back.
+			d.keepFailed(v)
+		case p.Operation == observed.Uninstall:
+			d.wishRetry(v, observed.Uninstall, retry)
+		case retry || !v.r.Current(p.Revision):
+			d.wishRetry(v, observed.Install, retry)
+		default:
+			d.keepFailed(v)
+		}
+	case desired.Keep, desired.Unconcerned:
+		d.keepFailed(v)
+	}
+}
+
+// keepFailed leaves a failed node alone. It keeps its place in the budget, unless failures are to be passed over and the node works.
+func (d *decider) keepFailed(v *visit) {
+	if d.passedOver(v) {
+		d.free(v)
+		return
+	}
+	d.keep(v)
+}
+
+// passedOver tells whether a failed node gives its place back.
+func (d *decider) passedOver(v *visit) bool {
+	return v.r.Spec != nil && v.r.Spec.OnFailure == spec.OnFailureContinue && v.node.Ready
+}

@@ -1,0 +1,324 @@
+// Package status answers: how is it going?
+//
+// One Report feeds the annotations on specs, the events, the metrics and the command line.
+package status
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"longshore.dev/longshore/desired"
+	"longshore.dev/longshore/observed"
+	"longshore.dev/longshore/rollout"
+)
+
+// Phase is how a spec stands.
+type Phase string
+
+// The phases of a spec.
+const (
+	Progressing  Phase = "Progressing"
+	Ready        Phase = "Ready"
+	Paused       Phase = "Paused"
+	Halted       Phase = "Halted"
+	Invalid      Phase = "Invalid"
+	Conflict     Phase = "Conflict"
+	Uninstalling Phase = "Uninstalling"
+	Superseded   Phase = "Superseded"
+)
+
+// Report is how every runtime and every node of it stands.
+type Report struct {
+	Time     time.Time       `json:"time"`
+	Runtimes []RuntimeReport `json:"runtimes"`
+	Pools    []PoolReport    `json:"pools,omitempty"`
+}
+
+// RuntimeReport is how one runtime stands.
+type RuntimeReport struct {
+	Name     string `json:"name"`
+	Phase    Phase  `json:"phase"`
+	Message  string `json:"message"`
+	Revision string `json:"revision,omitempty"`
+	// Spec is the ConfigMap that speaks for the runtime, "" when it is gone.
+	Spec string `json:"spec,omitempty"`
+	// Done of Total nodes are Ready at the goal and watched for long enough.
+	Done  int `json:"done"`
+	Total int `json:"total"`
+	// Places of the budget that are taken, and how many there are.
+	BudgetUsed int          `json:"budgetUsed"`
+	Budget     int          `json:"budget"`
+	Conditions []Condition  `json:"conditions,omitempty"`
+	Nodes      []NodeReport `json:"nodes,omitempty"`
+	// Superseded are other specs of the name.
+	Superseded []string `json:"superseded,omitempty"`
+	// Tainted says that the payload is not the spec's, "" where it is.
+	Tainted string `json:"tainted,omitempty"`
+}
+
+// Condition is one fact about a spec, in the form that Kubernetes objects have it.
+type Condition struct {
+	Type    string `json:"type"`
+	Status  string `json:"status"`
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+}
+
+// Of reports on a decision.
+func Of(snap *observed.Snapshot, plan *desired.Plan, decision *rollout.Decision) *Report {
+	report := &Report{Time: snap.Time, Pools: pools(plan)}
+	o := newReporter(snap, decision)
+	for i := range plan.Runtimes {
+		r, sum := &plan.Runtimes[i], &decision.Runtimes[i]
+		if r.Source == nil && len(r.History) == 0 && r.Carrying == 0 {
+			continue
+		}
+		report.Runtimes = append(report.Runtimes, o.runtime(r, sum))
+	}
+	return report
+}
+
+// reporter finds what a decision says about a node.
+type reporter struct {
+	snap     *observed.Snapshot
+	decision *rollout.Decision
+	// By runtime, then by node.
+	holds map[string]map[string]rollout.Hold
+	moves map[string]map[string]rollout.Move
+	// pods are the newest installer pods that are not on their way out, by runtime, then by node.
+	pods map[string]map[string]*observed.Pod
+}
+
+func newReporter(snap *observed.Snapshot, decision *rollout.Decision) *reporter {
+	o := &reporter{
+		snap: snap, decision: decision, holds: map[string]map[string]rollout.Hold{}, moves: map[string]map[string]rollout.Move{},
+		pods: map[string]map[string]*observed.Pod{},
+	}
+	waiting := map[string]int{}
+	for i := range decision.Holds {
+		waiting[decision.Holds[i].Runtime]++
+	}
+	for runtime, count := range waiting {
+		o.holds[runtime] = make(map[string]rollout.Hold, count)
+	}
+	for _, h := range decision.Holds {
+		put(o.holds, h.Runtime, h.Node, h)
+	}
+	for _, m := range decision.Moves {
+		put(o.moves, m.Runtime, m.Node, m)
+	}
+	for i := range snap.Pods {
+		pod := &snap.Pods[i]
+		if before := o.pods[pod.Runtime][pod.Node]; !pod.Deleting && (before == nil || before.Created.Before(pod.Created)) {
+			put(o.pods, pod.Runtime, pod.Node, pod)
+		}
+	}
+	return o
+}
+
+func put[T any](index map[string]map[string]T, runtime, node string, value T) {
+	if index[runtime] == nil {
+		index[runtime] = map[string]T{}
+	}
+	index[runtime][node] = value
+}
+
+func (o *reporter) runtime(r *desired.Runtime, sum *rollout.Summary) RuntimeReport {
+	report := RuntimeReport{Name: r.Name, Done: sum.Done, Total: sum.Total, BudgetUsed: sum.Used, Budget: sum.Allowed}
+	if r.Goal != nil {
+		report.Revision = r.Goal.Revision
+	}
+	if r.Source != nil {
+		report.Spec = r.Source.Name
+	}
+	for _, s := range r.Superseded {
+		report.Superseded = append(report.Superseded, s.Name)
+	}
+	report.Nodes = o.nodes(r)
+	if o.decision.Rebuild {
+		// Nothing was decided, so nothing was counted.
+		counted := *sum
+		counted.Done = report.done()
+		sum, report.Done = &counted, counted.Done
+	}
+	report.Phase, report.Message = phaseOf(r, sum, o.holds[r.Name])
+	if o.decision.Rebuild && report.Phase == Progressing {
+		report.Message += "; the turns are made anew from the nodes before anything else happens"
+	}
+	if report.Tainted = r.Overridden(); report.Tainted != "" {
+		report.Message += "; " + report.Tainted
+	}
+	report.Conditions = conditions(r, sum, o.decision, report)
+	return report
+}
+
+// done counts the nodes that are done.
+func (r *RuntimeReport) done() int {
+	count := 0
+	for i := range r.Nodes {
+		if r.Nodes[i].Done {
+			count++
+		}
+	}
+	return count
+}
+
+// phaseOf is the table of phases: the first line that fits.
+//
+//	another runtime has what this one asks for   Conflict
+//	the newest data is not valid                 Invalid
+//	the spec is gone                             Uninstalling
+//	too many nodes failed, or none is selected   Halted
+//	paused with nodes left to do                 Paused
+//	every node is done                           Ready
+//	otherwise                                    Progressing
+func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.Hold) (Phase, string) {
+	switch {
+	case r.Conflict != "":
+		return Conflict, r.Conflict + lastGood(r)
+	case len(r.Errors) > 0:
+		return Invalid, errorsText(r.Errors) + lastGood(r)
+	case r.Source == nil && !r.Vanished.IsZero() && !r.Removing:
+		return Uninstalling, "the spec is gone since " + r.Vanished.UTC().Format(time.RFC3339) + "; the uninstall begins after the grace unless it comes back"
+	case r.Removing:
+		return Uninstalling, fmt.Sprintf("%d nodes left%s", sum.Total, why(sum, holds))
+	case r.Spec == nil || r.Prepare != nil:
+		return Progressing, "the revision is being prepared"
+	case sum.Halted != "":
+		return Halted, sum.HaltedMessage + tail(sum, holds)
+	case sum.Total == 0:
+		return Ready, fmt.Sprintf("the selector %q matches no node", r.Spec.NodeSelectorText)
+	case sum.Done == sum.Total:
+		return Ready, fmt.Sprintf("%d of %d nodes done", sum.Done, sum.Total)
+	case r.Spec.Paused:
+		return Paused, fmt.Sprintf("paused with %d of %d nodes done%s", sum.Done, sum.Total, why(sum, holds))
+	}
+	return Progressing, fmt.Sprintf("%d of %d nodes done%s", sum.Done, sum.Total, why(sum, holds))
+}
+
+func lastGood(r *desired.Runtime) string {
+	if r.Goal == nil {
+		return "; nothing valid was there before, so nothing is done"
+	}
+	return "; revision " + r.Goal.Revision + " stays in force"
+}
+
+func errorsText(errs field.ErrorList) string {
+	words := make([]string, 0, len(errs))
+	for _, e := range errs {
+		words = append(words, e.Error())
+	}
+	return strings.Join(words, "; ")
+}
+
+func tail(sum *rollout.Summary, holds map[string]rollout.Hold) string {
+	return fmt.Sprintf(" (%d of %d nodes done%s)", sum.Done, sum.Total, why(sum, holds))
+}
+
+// why counts the nodes that are not done by reason.
+func why(sum *rollout.Summary, holds map[string]rollout.Hold) string {
+	counts := map[string]int{}
+	for _, h := range holds {
+		counts[string(h.Reason)]++
+	}
+	if n := len(sum.FailedNodes); n > 0 {
+		counts["Failed"] = n
+	}
+	if len(counts) == 0 {
+		return ""
+	}
+	return "; " + countWords(counts)
+}
+
+// countWords names reasons in order, each with its number.
+func countWords(counts map[string]int) string {
+	words := make([]string, 0, len(counts))
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		words = append(words, fmt.Sprintf("%s %d", reason, counts[reason]))
+	}
+	return strings.Join(words, ", ")
+}
+
+// conditions are the facts that a phase alone does not tell.
+func conditions(r *desired.Runtime, sum *rollout.Summary, decision *rollout.Decision, report RuntimeReport) []Condition {
+	truth := func(b bool) string {
+		if b {
+			return "True"
+		}
+		return "False"
+	}
+	out := []Condition{
+		{Type: "Ready", Status: truth(report.Phase == Ready), Reason: string(report.Phase)},
+		{Type: "Valid", Status: truth(len(r.Errors) == 0 && r.Conflict == ""), Reason: validReason(r)},
+		{Type: "Halted", Status: truth(sum.Halted != ""), Reason: cmp.Or(string(sum.Halted), "Running"), Message: sum.HaltedMessage},
+	}
+	if report.Tainted != "" {
+		out = append(out, Condition{Type: "Tainted", Status: "True", Reason: "PayloadConfig", Message: report.Tainted})
+	}
+	for _, w := range decision.Objects.Warnings {
+		if w.Runtime == r.Name {
+			out = append(out, Condition{Type: "Warning", Status: "True", Reason: w.Reason, Message: w.Message})
+		}
+	}
+	if r.Spec != nil && r.Selected == 0 && !r.Removing {
+		out = append(out, Condition{Type: "Warning", Status: "True", Reason: "NoNodeMatches", Message: fmt.Sprintf("the selector %q matches no node", r.Spec.NodeSelectorText)})
+	}
+	return out
+}
+
+func validReason(r *desired.Runtime) string {
+	switch {
+	case r.Conflict != "":
+		return "Conflict"
+	case len(r.Errors) > 0:
+		return "Invalid"
+	}
+	return "Accepted"
+}
+
+// Annotations are the status annotations of the spec that speaks for a runtime.
+func (r *RuntimeReport) Annotations(data map[string]string) map[string]string {
+	conditions, err := json.Marshal(r.Conditions)
+	if err != nil {
+		conditions = []byte("[]")
+	}
+	out := map[string]string{
+		observed.SpecPhase:        string(r.Phase),
+		observed.SpecMessage:      observed.Shorten(r.Message, observed.MaxMessage),
+		observed.SpecProgress:     fmt.Sprintf("%d/%d", r.Done, r.Total),
+		observed.SpecConditions:   string(conditions),
+		observed.SpecObservedData: ObservedData(data),
+	}
+	if r.Revision != "" {
+		out[observed.SpecRevision] = r.Revision
+	}
+	return out
+}
+
+// SupersededAnnotations are the status annotations of a spec that another one of the same runtime has replaced.
+func SupersededAnnotations(s *observed.Spec, winner string) map[string]string {
+	return map[string]string{
+		observed.SpecPhase: string(Superseded),
+		observed.SpecMessage: fmt.Sprintf("ConfigMap %q is newer and speaks for runtime %q; delete this one with: kubectl delete configmap %s",
+			winner, s.Runtime, s.Name),
+		observed.SpecObservedData: ObservedData(s.Data),
+	}
+}
+
+// ObservedData is the data that a status speaks of, in a form that the health checks of GitOps tools can compare with what is there:
+// a line `keys=<number>`, then for every key in order `<key>=<value>`, a newline, `--<key>`, a newline.
+func ObservedData(data map[string]string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "keys=%d\n", len(data))
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		fmt.Fprintf(&b, "%s=%s\n--%s\n", key, data[key], key)
+	}
+	return b.String()
+}
