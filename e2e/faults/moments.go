@@ -66,6 +66,10 @@ var (
 	Result = Moment{"result", func(r *Request) bool {
 		return r.is(http.MethodPatch, nodesPath) && r.changes("add", "progress") && r.changes("remove", "gate")
 	}}
+	// Noted is a failed try of a command that is not the last one.
+	Noted = Moment{"failure noted", func(r *Request) bool {
+		return r.is(http.MethodPatch, nodesPath) && r.changes("add", "progress") && !r.changes("add", "gate") && !r.changes("remove", "gate") && strings.Contains(r.Body, "exited ")
+	}}
 	// Class is the apply of a RuntimeClass.
 	Class = Moment{"RuntimeClass", func(r *Request) bool { return r.is(http.MethodPatch, classPath) }}
 	// Status is the write of what people read on the spec.

@@ -3,6 +3,7 @@ package faulttests
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,8 +20,23 @@ import (
 // loops is how often a runtime is installed and uninstalled again.
 const loops = 10
 
-// TestTenLoopsLeaveNothingBehind installs and uninstalls a real runtime ten times on a node of each containerd, and compares after every time what
-// stands on the nodes and in the cluster with the time before the first. The controller's process does not grow; times are printed.
+// byLabel and byReadiness are what specs of those completions have besides.
+var (
+	byLabel = map[string]string{
+		"completion": "NodeLabel", "installDoneLabel": "test.example.com/by-label=yes", "uninstallDoneLabel": "test.example.com/by-label-",
+	}
+	byReadiness = map[string]string{
+		"completion": "Ready",
+		"patches": `[{target: {kind: DaemonSet, name: install}, patch: '[{"op": "add", "path": "/spec/template/spec/containers/0/readinessProbe",
+"value": {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1}}]'}]`,
+	}
+)
+
+const waitsToBeTakenAway = "\ntrap 'exit 0' TERM\nwhile :; do sleep 0.2; done\n"
+
+// TestTenLoopsLeaveNothingBehind installs and uninstalls a real runtime ten times on a node of each containerd, and payloads of the other completions
+// on a third. What stands on the nodes and in the cluster is compared after every time with the time before the first. The controller's process
+// does not grow; times are printed.
 func TestTenLoopsLeaveNothingBehind(t *testing.T) {
 	s := start(t)
 	image, err := payloads.Crun(t.Context(), os.Stdout, "1.0")
@@ -31,25 +47,47 @@ func TestTenLoopsLeaveNothingBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := strings.NewReplacer("nodeSelector: kubernetes.io/os=linux", "nodeSelector: "+on(nodeA, nodeB), "soak: 5s", "soak: 0s", `maxUnavailable: "1"`, `maxUnavailable: "2"`).Replace(payloads.CrunSpec(ref))
-	nodes := []string{nodeA, nodeB}
+	specs := map[string]string{
+		"crun": strings.NewReplacer("nodeSelector: kubernetes.io/os=linux", "nodeSelector: "+on(nodeA, nodeB), "soak: 5s", "soak: 0s", `maxUnavailable: "1"`, `maxUnavailable: "2"`).Replace(payloads.CrunSpec(ref)),
+	}
+	label := s.labelPayload("by-label:1", map[string]string{
+		"/install.sh":   "#!/bin/sh\nset -eu\n/bin/node label test.example.com/by-label=yes" + waitsToBeTakenAway,
+		"/uninstall.sh": "#!/bin/sh\nset -eu\n/bin/node label test.example.com/by-label-" + waitsToBeTakenAway,
+	})
+	readiness := s.payload("by-readiness:1", "touch /tmp/ready"+waitsToBeTakenAway)
+	for name, more := range map[string]map[string]string{"by-label": byLabel, "by-readiness": byReadiness} {
+		data := map[string]string{"payloadImage": map[string]string{"by-label": label, "by-readiness": readiness}[name], "nodeSelector": on(nodeC), "runtimeClasses": ""}
+		maps.Copy(data, more)
+		specs[name] = manifest(name, name, data)
+	}
+	nodes := map[string]int{"crun": 2, "by-label": 1, "by-readiness": 1}
+	names := []string{nodeA, nodeB, nodeC}
 	s.run()
 	before := map[string]footprint.Footprint{}
-	for _, name := range nodes {
+	for _, name := range names {
 		before[name] = s.footprint(name)
 	}
 	var rows []usage
 	for range loops {
 		began := time.Now()
-		s.apply(spec)
-		s.ready("crun", len(nodes))
+		for _, spec := range specs {
+			s.apply(spec)
+		}
+		for name, count := range nodes {
+			s.ready(name, count)
+		}
 		installed := time.Now()
-		s.remove("crun")
+		if err := s.prune(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
 		s.gone(t.Context())
 		u := s.usage()
 		u.install, u.uninstall = installed.Sub(began), time.Since(installed)
 		rows = append(rows, u)
-		for _, name := range nodes {
+		if out, err := s.sh(t.Context(), nodeC, "rm -r /opt/fault-by-readiness"); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for _, name := range names {
 			s.same(name, before[name])
 		}
 		if t.Failed() {
@@ -65,6 +103,24 @@ func TestTenLoopsLeaveNothingBehind(t *testing.T) {
 	if len(rows) == loops {
 		s.steady(rows)
 	}
+}
+
+// labelPayload pushes a payload whose scripts can change labels of their node.
+func (s *suite) labelPayload(name string, scripts map[string]string) string {
+	s.t.Helper()
+	source, err := deploy.Source()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	image, err := payloads.Workshop{Source: filepath.Join(source, "e2e"), Dir: s.t.TempDir()}.Label(s.t.Context(), scripts)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ref, err := deploy.Payload(s.t.Context(), s.c, "faults/"+name, image)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return ref
 }
 
 // steady asserts that nothing grows. The first loop does what is done once: it opens connections and watches, and reads schemas.

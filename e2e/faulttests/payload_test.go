@@ -88,10 +88,33 @@ func deleteInstaller(s *suite, runtime string) {
 	}
 }
 
-// TestPayloadsThatMisbehave runs them all at once, several on a node: one waits for the other there.
+// TestPayloadsThatMisbehave runs them all at once, several on a node: one waits for the other there. Those that break containerd do it on nodes that
+// go with the test.
 func TestPayloadsThatMisbehave(t *testing.T) {
 	s := start(t)
+	s.extra(
+		cluster.NodeOptions{Name: "after-16", Flavor: node.Containerd16}, cluster.NodeOptions{Name: "after-2"},
+		cluster.NodeOptions{Name: "before-16", Flavor: node.Containerd16}, cluster.NodeOptions{Name: "before-2"},
+	)
+	// A handler belongs to one runtime.
+	s.handlers(map[string]string{"after-2": "after-2", nodeC: "after-2"})
 	s.run()
+	var wg sync.WaitGroup
+	for name, misbehave := range map[string]func(*suite){"and-harm-nobody": (*suite).misbehave, "and-break-containerd": (*suite).breakContainerd} {
+		wg.Go(func() {
+			t.Run(name, func(t *testing.T) {
+				own := *s
+				own.t = t
+				misbehave(&own)
+			})
+		})
+	}
+	wg.Wait()
+}
+
+// misbehave has every trial end as it has to.
+func (s *suite) misbehave() {
+	t := s.t
 	var names []string
 	for name, trial := range trials {
 		names = append(names, name)
@@ -129,7 +152,7 @@ func TestPayloadsThatMisbehave(t *testing.T) {
 		}
 	}
 	s.wait(t.Context(), "no installer is left on any node", func(ctx context.Context) (bool, string) {
-		pods, err := s.kube.CoreV1().Pods("longshore").List(ctx, metav1.ListOptions{LabelSelector: "longshore.dev/runtime-of"})
+		pods, err := s.kube.CoreV1().Pods("longshore").List(ctx, metav1.ListOptions{LabelSelector: "longshore.dev/runtime-of in (" + strings.Join(names, ",") + ")"})
 		if err != nil {
 			return false, err.Error()
 		}
@@ -148,10 +171,10 @@ func TestPayloadsThatMisbehave(t *testing.T) {
 // breaks is what a payload does to containerd on its host.
 const breaks = `echo "this is no TOML" >> /etc/containerd/config.toml; systemctl stop containerd; while systemctl -q is-active containerd; do sleep 0.1; done`
 
-// TestAPayloadThatBreaksContainerdNeverCountsAsDone breaks containerd on a node of each version, at once right before the command ends
-// and one second after it. The nodes are the test's own, so that nothing else ever meets a broken one.
-func TestAPayloadThatBreaksContainerdNeverCountsAsDone(t *testing.T) {
-	s := start(t)
+// breakContainerd breaks containerd on a node of each version, at once right before the command ends and one second after it. Such a node never
+// counts as done. The nodes are the test's own, so that nothing else ever meets a broken one.
+func (s *suite) breakContainerd() {
+	t := s.t
 	good, before, after := s.payload("good:1", ""), s.payload("breaks:1", "on_host /bin/sh -c '"+breaks+"'"), s.payload("ends:1", "touch $home/ends")
 	// A runtime is called like its node. Nodes get their turns by name: the one that breaks first, and then the other one.
 	all := []struct {
@@ -164,12 +187,6 @@ func TestAPayloadThatBreaksContainerdNeverCountsAsDone(t *testing.T) {
 		{"before-16", before, nodeB, []string{"TimedOut"}},
 		{"before-2", before, nodeC, []string{"TimedOut"}},
 	}
-	s.extra(
-		cluster.NodeOptions{Name: "after-16", Flavor: node.Containerd16}, cluster.NodeOptions{Name: "after-2"},
-		cluster.NodeOptions{Name: "before-16", Flavor: node.Containerd16}, cluster.NodeOptions{Name: "before-2"},
-	)
-	// A handler belongs to one runtime.
-	s.handlers(map[string]string{"after-2": "after-2", nodeC: "after-2"})
 	// A kubelet tells half a minute after the fact that its container runtime is gone; only then the time may be up.
 	spec := func(i int, payload, version string) string {
 		name, classes := all[i].broken, ""
@@ -181,7 +198,6 @@ func TestAPayloadThatBreaksContainerdNeverCountsAsDone(t *testing.T) {
 			"environmentVariables": fmt.Sprintf("[{name: VERSION, value: %q}]", version), "runtimeClasses": classes,
 		})
 	}
-	s.run()
 	for i := range all {
 		s.apply(spec(i, good, "1"))
 	}
@@ -208,11 +224,13 @@ func TestAPayloadThatBreaksContainerdNeverCountsAsDone(t *testing.T) {
 		// The other node got no turn after this one was broken.
 		s.ranOn(c.other, c.broken, "install 1")
 	}
-	for name, all := range said() {
-		newest := all[len(all)-1].revision
-		for _, st := range all {
+	everything := said()
+	for _, c := range all {
+		ofSpec := everything[c.broken]
+		newest := ofSpec[len(ofSpec)-1].revision
+		for _, st := range ofSpec {
 			if st.revision == newest && st.progress != "0/2" {
-				t.Errorf("spec %s said %+v of the revision that breaks nodes, expected never more than 0/2 done", name, st)
+				t.Errorf("spec %s said %+v of the revision that breaks nodes, expected never more than 0/2 done", c.broken, st)
 			}
 		}
 	}

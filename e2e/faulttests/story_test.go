@@ -31,6 +31,17 @@ type story struct {
 
 func (y *story) specName() string { return cmp.Or(y.spec, y.runtime) }
 
+// each is the story on each of its nodes alone.
+func (y *story) each() []*story {
+	var all []*story
+	for _, name := range y.nodes {
+		alone := *y
+		alone.nodes = []string{name}
+		all = append(all, &alone)
+	}
+	return all
+}
+
 // operations are the three with the number of the version that they are about.
 var operations = []string{"install 1", "install 2", "uninstall 2"}
 

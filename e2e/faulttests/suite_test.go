@@ -1,6 +1,7 @@
 package faulttests
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -185,19 +186,49 @@ func (s *suite) turns(ctx context.Context, runtime string) []string {
 	return turns
 }
 
-// report prints what a person would look at first.
+// report prints what a person would look at first: what is there, and what nodes say of pods that do not go. The end of a long output is what is
+// most likely to be lost.
 func (s *suite) report() {
 	ctx, cancel := within()
 	defer cancel()
-	s.t.Logf("controller:\n%s", s.ctl.Words(60))
 	for _, args := range [][]string{
-		{"--namespace=longshore", "get", "configmaps,daemonsets,pods,controllerrevisions", "--output=wide"},
-		{"get", "nodes", `--output=jsonpath={range .items[*]}{.metadata.name}{" "}{.metadata.labels}{" "}{.metadata.annotations}{"\n"}{end}`},
+		{"--namespace=longshore", "get", "daemonsets,pods", "--output=wide", "--no-headers"},
 		{"--namespace=longshore-system", "get", "configmap", "longshore-turns", "--output=jsonpath={.data}"},
-		{"--namespace=longshore", "get", "configmaps", "--selector=longshore.dev/runtime", `--output=jsonpath={range .items[*]}{.metadata.annotations.longshore\.dev/message}{"\n"}{end}`},
+		{"--namespace=longshore", "get", "configmaps", "--selector=longshore.dev/runtime", `--output=jsonpath={range .items[*]}{.metadata.name}{": "}{.metadata.annotations.longshore\.dev/message}{"\n"}{end}`},
 	} {
 		out, err := s.c.Kubectl(ctx, args...)
 		s.t.Logf("kubectl %s\n%s%v", strings.Join(args, " "), out, err)
+	}
+	s.reportStuck(ctx)
+	s.t.Logf("controller:\n%s", s.ctl.Words(30))
+}
+
+// reportStuck prints of each installer that is to go and does not what it shows, and what its node says of it.
+func (s *suite) reportStuck(ctx context.Context) {
+	pods, err := s.kube.CoreV1().Pods("longshore").List(ctx, metav1.ListOptions{LabelSelector: "longshore.dev/runtime-of"})
+	if err != nil {
+		s.t.Log(err)
+		return
+	}
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if p.DeletionTimestamp == nil {
+			continue
+		}
+		s.t.Logf("pod %s on node %s is to go since %s, grace %ds: %s", p.Name, p.Spec.NodeName, p.DeletionTimestamp, *cmp.Or(p.DeletionGracePeriodSeconds, new(int64)), p.Status.String())
+		n, err := s.c.Node(p.Spec.NodeName)
+		if err != nil {
+			continue
+		}
+		for _, service := range []string{"kubelet", "containerd"} {
+			var lines []string
+			for line := range strings.Lines(n.Logs(service)) {
+				if service == "containerd" || strings.Contains(line, p.Name) || strings.Contains(line, string(p.UID)) {
+					lines = append(lines, line)
+				}
+			}
+			s.t.Logf("%s of node %s:\n%s", service, p.Spec.NodeName, strings.Join(lines[max(0, len(lines)-15):], ""))
+		}
 	}
 }
 

@@ -287,6 +287,7 @@ if touch /bin/written 2>/dev/null; then echo "may write its root" >> /host/opt/s
 if [ "$(cat /proc/1/comm)" != install.sh ]; then echo "sees the host" >> /host/opt/stopped.log; fi
 mkdir -p /host/opt/stopped
 echo "$VERSION" > /host/opt/stopped/artifact
+while [ "$VERSION" = 3 ] && [ ! -e /host/opt/stopped.go ]; do sleep 0.2; done
 /bin/node label test.example.com/stopped=true
 while :; do sleep 0.2; done
 `,
@@ -319,11 +320,38 @@ rm -rf /host/opt/stopped
 			t.Errorf("the artifact is %q, %v; expected that of version %s", out, err, version)
 		}
 	}
-	s.remove()
-	if got := s.log(nodeA); got != strings.Join(append(want, "uninstall run 2"), "\n") {
-		t.Errorf("the payload did\n%s\nexpected\n%s\nuninstall run 2", got, strings.Join(want, "\n"))
+	// Somebody deletes its DaemonSet, and no controller is there to bring it back: it takes everything off, and the node is installed anew when there
+	// is a controller again.
+	s.apply(spec("3"))
+	said := func(more ...string) {
+		t.Helper()
+		want = append(want, more...)
+		s.wait(t.Context(), fmt.Sprintf("the payload said %q", more), func(context.Context) (bool, string) {
+			log := s.log(nodeA)
+			return log == strings.Join(want, "\n"), log
+		})
 	}
-	if out, err := s.exec(nodeA, "rm", "/opt/stopped.log"); err != nil {
+	said("install run 3")
+	back := s.withoutController()
+	if _, err := s.c.Kubectl(t.Context(), "--namespace=longshore", "delete", "daemonset", "--selector=longshore.dev/runtime-of=stopped"); err != nil {
+		t.Fatal(err)
+	}
+	said("cleaned 3")
+	if out, err := s.exec(nodeA, "test", "!", "-e", "/opt/stopped"); err != nil {
+		t.Errorf("the artifact is still there: %v %s", err, out)
+	}
+	if out, err := s.exec(nodeA, "touch", "/opt/stopped.go"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	back()
+	said("install run 3", "kept 3")
+	s.ready("stopped", 1)
+	if out, err := s.exec(nodeA, "cat", "/opt/stopped/artifact"); err != nil || out != "3" {
+		t.Errorf("the artifact is %q, %v; expected that of version 3", out, err)
+	}
+	s.remove()
+	said("uninstall run 3")
+	if out, err := s.exec(nodeA, "rm", "/opt/stopped.log", "/opt/stopped.go"); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 	s.same(nodeA, before)

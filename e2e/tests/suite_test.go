@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,6 +114,33 @@ func (s *suite) report() {
 		out, err := s.c.Kubectl(ctx, args...)
 		s.t.Logf("kubectl %s\n%s%v", strings.Join(args, " "), out, err)
 	}
+}
+
+// withoutController takes every controller away and returns a function that brings them back.
+func (s *suite) withoutController() (back func()) {
+	s.t.Helper()
+	scale := func(replicas int) error {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if _, err := s.c.Kubectl(ctx, "--namespace=longshore-system", "scale", "deployment/longshore", fmt.Sprintf("--replicas=%d", replicas)); err != nil {
+			return err
+		}
+		_, err := s.c.Kubectl(ctx, "--namespace=longshore-system", "wait", "--for=jsonpath={.status.replicas}="+fmt.Sprint(replicas), "deployment/longshore", "--timeout=2m")
+		if replicas == 0 {
+			_, err = s.c.Kubectl(ctx, "--namespace=longshore-system", "wait", "--for=delete", "pod", "--selector=app.kubernetes.io/name=longshore", "--timeout=2m")
+		}
+		return err
+	}
+	again := sync.OnceFunc(func() {
+		if err := scale(2); err != nil {
+			s.t.Error(err)
+		}
+	})
+	s.t.Cleanup(again)
+	if err := scale(0); err != nil {
+		s.t.Fatal(err)
+	}
+	return again
 }
 
 // patience is how long a rollout may take before the test gives up.
