@@ -149,14 +149,22 @@ func (d *decider) installerThere(runtime, revision, step string) bool {
 func (d *decider) book(r *desired.Runtime) {
 	queue := d.queue[r.Name]
 	for i := range queue {
-		queue[i].rank = rank(&queue[i])
+		queue[i].rank, queue[i].place = rank(&queue[i]), d.placeOf(queue[i].visit)
 	}
-	slices.SortStableFunc(queue, func(a, b wish) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.n, b.n))
-	})
+	if !slices.IsSortedFunc(queue, wish.compare) {
+		slices.SortFunc(queue, wish.compare)
+	}
+	waiting := zones{}
 	for i := range queue {
 		w := &queue[i]
-		if reason, message := d.blocked(w); reason != "" {
+		reason, message := d.blocked(w)
+		if first := waiting.before(w); reason == "" && first != "" {
+			reason, message = WaitingForZone, first
+		}
+		if reason != "" {
+			if passes(reason) {
+				waiting.waits(w)
+			}
 			d.giveBack(w, reason, message)
 			if w.holds && w.revision != "" {
 				// It goes on as soon as nothing is in its way.
@@ -176,6 +184,32 @@ func (d *decider) book(r *desired.Runtime) {
 	}
 }
 
+// compare is the order of turns; no two nodes are equal.
+func (w wish) compare(other wish) int {
+	switch {
+	case w.rank != other.rank:
+		return cmp.Compare(w.rank, other.rank)
+	case w.place.wave != other.place.wave:
+		return cmp.Compare(w.place.wave, other.place.wave)
+	case w.place.zone != other.place.zone:
+		return cmp.Compare(w.place.zone, other.place.zone)
+	}
+	return cmp.Compare(w.n, other.n)
+}
+
+// passes tells whether what a node waits for goes by without anybody's help, so that nodes of other zones let it go first.
+func passes(reason Reason) bool {
+	switch reason {
+	case Held, NodeNotReady, NodeDeleting, NoSnapshot:
+		return false
+	default:
+		return true
+	}
+}
+
+// ranks is how many there are.
+const ranks = 3
+
 // rank is the order of turns: nodes that hold a place, then those that people asked to try again, then the rest.
 func rank(w *wish) int {
 	switch {
@@ -184,7 +218,7 @@ func rank(w *wish) int {
 	case w.retry:
 		return 1
 	}
-	return 2
+	return ranks - 1
 }
 
 // open opens the gate of a booked node, once a booking is written for just this operation and the installer is there. A booking opens
@@ -219,7 +253,7 @@ func (d *decider) open(w *wish) {
 // giveBack gives a turn back that cannot be used now, so that another node may have the place, and another runtime the node.
 func (d *decider) giveBack(w *wish, reason Reason, message string) {
 	switch reason {
-	case Held, NodeNotReady, NodeDeleting, Paused, Halted:
+	case Held, NodeNotReady, NodeDeleting, Paused, Halted, WaitingForWave:
 	default:
 		return
 	}
@@ -270,12 +304,17 @@ func (d *decider) blocked(w *wish) (Reason, string) {
 		return Paused, "the spec is paused"
 	case begins && sum.Halted != "" && !w.retry:
 		return Halted, sum.HaltedMessage
+	}
+	if message, early := w.early(); early && begins && w.operation == observed.Install {
+		return WaitingForWave, message
+	}
+	switch {
 	case d.busy[w.n] != "" && d.busy[w.n] != w.r.Name:
 		return OtherRuntime, "runtime \"" + d.busy[w.n] + "\" is at work on the node"
 	case w.holds && d.lingering(w.visit) != nil:
 		return InstallerLeft, leaving(d.lingering(w.visit))
-	case !w.holds && d.used(w.r.Name) >= max(sum.Allowed, 1):
-		return BudgetUsed, d.budgetUsed(w.r.Name, max(sum.Allowed, 1))
+	case !w.holds && d.used(w.r.Name) >= w.allowed():
+		return BudgetUsed, d.budgetUsed(w.r.Name, w.allowed())
 	case !w.holds && len(d.booked) >= observed.MaxTurns:
 		return BudgetUsed, "as many nodes are out of service as can be booked, over all runtimes"
 	}
@@ -292,12 +331,20 @@ func since(node *observed.Node) string {
 // used is how many places of a runtime's budget are taken.
 func (d *decider) used(runtime string) int { return d.places[runtime] }
 
+// full is a budget that is used up, in words; that of a wave may be another one than the runtime's.
+type full struct {
+	allowed int
+	words   string
+}
+
 // budgetUsed says who holds the places. Thousands of nodes may wait for the same reason: it is put into words once.
 func (d *decider) budgetUsed(runtime string, allowed int) string {
-	if d.full[runtime] == "" {
-		d.full[runtime] = fmt.Sprintf("%d of %d nodes out of service: %s", d.used(runtime), allowed, d.holders(runtime))
+	said := d.full[runtime]
+	if said.allowed != allowed {
+		said = full{allowed, fmt.Sprintf("%d of %d nodes out of service: %s", d.used(runtime), allowed, d.holders(runtime))}
+		d.full[runtime] = said
 	}
-	return d.full[runtime]
+	return said.words
 }
 
 // holders names the nodes that hold a runtime's places, the first few of them.

@@ -30,7 +30,7 @@ import (
 func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
 	d := &decider{
 		snap: snap, plan: plan, out: &Decision{}, pods: indexPods(snap),
-		before: map[observed.NodeRuntime]observed.Turn{}, places: map[string]int{}, full: map[string]string{}, busy: make([]string, len(snap.Nodes)),
+		before: map[observed.NodeRuntime]observed.Turn{}, places: map[string]int{}, full: map[string]full{}, busy: make([]string, len(snap.Nodes)),
 		closed: closedBy(plan.Pools), queue: map[string][]wish{}, needed: map[Installer]bool{}, handlers: map[*observed.RevisionContent][]string{}, sums: make([]Summary, 0, len(plan.Runtimes)),
 	}
 	d.out.Again = plan.Again
@@ -53,6 +53,7 @@ func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
 	d.freeTheGone()
 	for i := range plan.Runtimes {
 		d.walk(i)
+		d.openWave(i)
 	}
 	d.makeRoom()
 	for i := range plan.Runtimes {
@@ -75,8 +76,8 @@ type decider struct {
 	// before are the turns as observed, booked as they will be; places counts the latter by runtime.
 	before, booked map[observed.NodeRuntime]observed.Turn
 	places         map[string]int
-	// full says in words why a runtime's budget is used up.
-	full map[string]string
+	// full says in words why a budget is used up.
+	full map[string]full
 	// stands are what stands on the nodes, by runtime, then by node.
 	stands [][]stand
 	// kinds are one state of every kind that stands on any node, by runtime: what many nodes say alike is looked at once.
@@ -93,6 +94,10 @@ type decider struct {
 	order []int
 	// closed says why nothing starts on any node, "" if it may.
 	closed string
+	// zoneOf numbers the zones of the nodes, nil as long as nobody asked.
+	zoneOf []int32
+	// courses are the waves, by runtime.
+	courses []*course
 	// queue are the nodes that want a turn, by runtime.
 	queue map[string][]wish
 	// sums are indexed like the plan's runtimes.
@@ -108,8 +113,9 @@ type wish struct {
 	operation observed.Operation
 	// retry is true when people asked for another try.
 	retry bool
-	// rank is the order of turns.
-	rank int
+	// rank and place are the order of turns.
+	rank  int
+	place place
 }
 
 // visit is one node seen by one runtime.
@@ -119,6 +125,7 @@ type visit struct {
 	state  *observed.State
 	target desired.Target
 	sum    *Summary
+	course *course
 	// n is the node's place in the snapshot, pair that of node and runtime among all pairs.
 	n, pair int
 	// holds is true while the node has a booking for the runtime.
@@ -189,6 +196,9 @@ func (d *decider) soaked(v *visit) time.Time {
 	since := v.state.Progress.Since
 	if v.r.Spec == nil {
 		return since
+	}
+	if w := v.wave(); w != nil {
+		return since.Add(w.soak)
 	}
 	return since.Add(v.r.Spec.Soak)
 }

@@ -73,6 +73,8 @@ const (
 	NodeNotReady       Reason = "NodeNotReady"
 	NodeDeleting       Reason = "NodeDeleting"
 	OtherRuntime       Reason = "OtherRuntime"
+	WaitingForWave     Reason = "WaitingForWave"
+	WaitingForZone     Reason = "WaitingForZone"
 	InstallerLeft      Reason = "InstallerLeft"
 	WaitingForTurn     Reason = "WaitingForTurn"
 	PreparingInstaller Reason = "PreparingInstaller"
@@ -134,8 +136,10 @@ type Summary struct {
 	// Selected nodes match the selector; Ready ones offer the runtime in whatever revision.
 	Selected, Ready                                    int
 	Installing, Uninstalling, Soaking, Failed, Pending int
-	// Allowed is the budget in nodes; Used is how many places are taken.
+	// Allowed is the budget in nodes, that of the wave whose turn it is; Used is how many places are taken.
 	Allowed, Used int
+	// Wave is the wave whose turn it is, "" where there are none and for the rest.
+	Wave string
 	// Halted says why no new turns are given, "" if they are.
 	Halted        Reason
 	HaltedMessage string

@@ -214,6 +214,9 @@ func (d *decider) visitReady(v *visit) {
 		d.holdUntil(v, Soaking, end, "installed; watched until "+end.UTC().Format(time.TimeOnly)+" UTC before it counts")
 	case v.target.Want == desired.Installed:
 		v.sum.Done++
+		if v.course != nil {
+			v.course.done[v.n] = true
+		}
 		d.free(v)
 	default:
 		d.free(v)
@@ -225,7 +228,7 @@ func (d *decider) visitReady(v *visit) {
 // place back when somebody asked for a longer soak takes none beyond the budget: with it, it could begin whatever comes next. And if it
 // went NotReady before that, it is not our failure.
 func (d *decider) mayWatch(v *visit) bool {
-	return v.holds || (v.node.Ready && d.used(v.r.Name) < max(v.sum.Allowed, 1))
+	return v.holds || (v.node.Ready && d.used(v.r.Name) < v.allowed())
 }
 
 // visitLost is for a Ready node whose kubelet denies a handler that was there: drift, repaired through the budget. A payload that stays leaves

@@ -77,7 +77,9 @@ func (d *decider) walk(index int) {
 	sum := &d.sums[len(d.sums)-1]
 	d.countFailed(index, sum)
 	d.halt(r, sum)
-	seen := d.nothingSeen(r)
+	c := d.divide(index)
+	d.courses = append(d.courses, c)
+	seen := d.nothingSeen(r, c)
 	var visits []visit
 	for i := range d.snap.Nodes {
 		s := d.stands[index][i]
@@ -87,13 +89,16 @@ func (d *decider) walk(index int) {
 			if before, known = seen.before(d.alike(s, i)); known && !before.wishes {
 				sum.Ready++
 				sum.Done++
+				if c != nil {
+					c.done[i] = true
+				}
 				continue
 			}
 		}
 		if len(visits) == cap(visits) {
 			visits = make([]visit, 0, visitsAtOnce)
 		}
-		visits = append(visits, visit{r: r, node: &d.snap.Nodes[i], state: s.state, target: r.Targets[i], sum: sum, n: i, pair: index*len(d.snap.Nodes) + i})
+		visits = append(visits, visit{r: r, node: &d.snap.Nodes[i], state: s.state, target: r.Targets[i], sum: sum, course: c, n: i, pair: index*len(d.snap.Nodes) + i})
 		v := &visits[len(visits)-1]
 		switch {
 		case known:
@@ -143,11 +148,18 @@ type outcome struct {
 	operation observed.Operation
 }
 
-func (d *decider) nothingSeen(r *desired.Runtime) *seen {
+func (d *decider) nothingSeen(r *desired.Runtime, c *course) *seen {
 	s := &seen{soaked: d.snap.Time, targets: r.Targets}
-	if r.Spec != nil {
-		s.soaked = d.snap.Time.Add(-r.Spec.Soak)
+	if r.Spec == nil {
+		return s
 	}
+	longest := r.Spec.Soak
+	if c != nil {
+		for i := range c.waves {
+			longest = max(longest, c.waves[i].soak)
+		}
+	}
+	s.soaked = d.snap.Time.Add(-longest)
 	return s
 }
 

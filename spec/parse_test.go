@@ -98,7 +98,6 @@ func TestNoSelectorAsksForADoneLabel(t *testing.T) {
 		`data[preInstall].doneLabel: Forbidden: nodeSelector looks at kubernetes.io/os: an install would select or deselect its own node`,
 		`data[installDoneLabel]: Forbidden: nodeSelector looks at a: an install would select or deselect its own node`,
 		`data[uninstallDoneLabel]: Forbidden: the nodeSelector of wave first looks at c: an install would select or deselect its own node`,
-		`data[waves]: Forbidden: not supported yet: leave the key out, all nodes are one wave`,
 	}
 	if diff := cmp.Diff(want, lines(errs)); diff != "" {
 		t.Error(diff)

@@ -16,7 +16,6 @@ func unsupported(r *Runtime, data map[string]string) field.ErrorList {
 		advice string
 	}{
 		{root.Key("verify"), given("verify"), "leave the key out, the handlers that the kubelet reports are checked"},
-		{root.Key("waves"), given("waves"), "leave the key out, all nodes are one wave"},
 		{root.Key("onFailure"), r.OnFailure == OnFailureRollback, "use Halt or Continue"},
 		{root.Key("drain"), r.Drain != DrainNone, "use None"},
 		{root.Key("deletionPolicy"), r.DeletionPolicy != DeletionBackground, "use Background"},

@@ -108,7 +108,8 @@ func (y *story) killed(moments []faults.Moment, when faults.When, do func()) []d
 	for range moments {
 		select {
 		case name := <-struck:
-			if missing[name]--; missing[name] == 0 {
+			missing[name]--
+			if missing[name] == 0 {
 				delete(missing, name)
 			}
 			deaths = append(deaths, death{operation: "install", moment: name, when: when, after: time.Since(began)})

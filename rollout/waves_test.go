@@ -1,0 +1,150 @@
+package rollout_test
+
+import (
+	"testing"
+)
+
+// inWaves is a wave by selector with a soak of its own, one by count with a budget of its own, and the rest.
+const inWaves = `waves: "[{name: canary, nodeSelector: canary, soak: 1h}, {name: early, nodes: 2, maxUnavailable: 2}]"
+maxUnavailable: "3"`
+
+func TestWaves(t *testing.T) {
+	play(t, map[string]scenario{
+		"the first wave goes first, whatever its nodes are called, and with a budget of its own": {
+			spec: `waves: "[{name: canary, nodeSelector: canary, maxUnavailable: 1}]"
+			       maxUnavailable: "3"`,
+			world: `a  kata  -  -
+			        b  kata  -  -  label canary=yes
+			        c  kata  -  -  label canary=yes`,
+			want: `book b install new
+			       hold a WaitingForWave "waiting for wave canary: 0 of 2 nodes done"
+			       hold b WaitingForTurn "the turn is being booked"
+			       hold c BudgetUsed "1 of 1 nodes out of service: b"`,
+		},
+		"a wave soaks as long as it wants to": {
+			spec: inWaves,
+			world: `a  kata  -      -
+			        b  kata  Ready  new  since 30m  label canary=yes`,
+			want: `book b install new
+			       hold a WaitingForWave "waiting for wave canary to soak until 2026-11-20T12:30:00Z"
+			       hold b Soaking "installed; watched until 12:30:00 UTC before it counts"`,
+		},
+		"the next wave begins when the one before is over, with the budget of its own": {
+			spec: inWaves,
+			world: `a  kata  -      -
+			        b  kata  Ready  new  since 2h  label canary=yes
+			        c  kata  -      -
+			        d  kata  -      -`,
+			want: `book a install new
+			       book c install new
+			       hold a WaitingForTurn "the turn is being booked"
+			       hold c WaitingForTurn "the turn is being booked"
+			       hold d WaitingForWave "waiting for wave early: 0 of 2 nodes done"`,
+		},
+		"a wave by count is over when so many nodes are done, whichever": {
+			spec: `waves: "[{name: one, nodes: 1}]"`,
+			world: `a  kata  -      -
+			        b  kata  -      -
+			        c  kata  Ready  new  since 2h`,
+			want: `book a install new
+			       hold a WaitingForTurn "the turn is being booked"
+			       hold b BudgetUsed "1 of 1 nodes out of service: a"`,
+		},
+		"a wave by count takes nodes that something can be done with": {
+			spec: `waves: "[{name: one, nodes: 1}]"`,
+			world: `a  kata  -  -  hold "disk"
+			        b  kata  -  -  notready 1m
+			        c  kata  -  -`,
+			want: `book c install new
+			       hold a Held "held: \"disk\""
+			       hold b NodeNotReady "the node is NotReady since 2026-11-20T11:59:00Z"
+			       hold c WaitingForTurn "the turn is being booked"`,
+		},
+		"a node that is left alone keeps no wave from going on, if another one has shown that it works": {
+			spec: inWaves,
+			world: `a  kata  -      -
+			        b  kata  Ready  new  since 2h  label canary=yes
+			        c  kata  -      -              label canary=yes  hold "disk"`,
+			want: `book a install new
+			       hold a WaitingForTurn "the turn is being booked"
+			       hold c Held "held: \"disk\""`,
+		},
+		"a wave whose nodes are all left alone has shown nothing": {
+			spec: inWaves,
+			world: `a  kata  -  -
+			        b  kata  -  -  label canary=yes  hold "disk"`,
+			want: `hold a WaitingForWave "waiting for wave canary, which has shown nothing yet: of its 1 nodes 0 failed, and 1 are held, NotReady or being deleted"
+			       hold b Held "held: \"disk\""`,
+		},
+		"a wave with failures that are put up with is over": {
+			spec: `waves: "[{name: canary, nodeSelector: canary}]"
+			       maxUnavailable: "2"
+			       onFailure: Continue`,
+			world: `a  kata  -       -
+			        b  kata  Ready   new  since 2h  label canary=yes
+			        c  kata  Failed  new  since 2h  label canary=yes  unbooked`,
+			want: `book a install new
+			       hold a WaitingForTurn "the turn is being booked"`,
+		},
+		"a wave without nodes is over": {
+			spec:  inWaves,
+			world: `a  kata  -  -`,
+			want: `book a install new
+			       hold a WaitingForTurn "the turn is being booked"`,
+		},
+		"a turn that a later wave has is given back when there is a new revision": {
+			spec: inWaves,
+			world: `a  kata  Ready  old  since 3h  booked new/install  anew
+			        b  kata  Ready  old  since 3h  label canary=yes
+			        c  kata  Ready  old  since 3h
+			        d  kata  Ready  old  since 3h`,
+			want: `book b install new
+			       move ReturnTurn a Ready old ready
+			       hold a WaitingForWave "waiting for wave canary: 0 of 1 nodes done"
+			       hold b WaitingForTurn "the turn is being booked"
+			       hold c WaitingForWave "waiting for wave canary: 0 of 1 nodes done"
+			       hold d WaitingForWave "waiting for wave canary: 0 of 1 nodes done"`,
+		},
+		"what has begun in a later wave is finished": {
+			spec: inWaves,
+			world: `a  kata  Installing  old  since 1m  pod running
+			        b  kata  Ready       old  since 3h  label canary=yes`,
+			want: `book b install new
+			       hold a CommandRunning "step install is running"
+			       hold b WaitingForTurn "the turn is being booked"`,
+		},
+		"an uninstall waits for no wave": {
+			spec: inWaves,
+			world: `a  kata  Ready  old  since 3h  unlabelled
+			        b  kata  -      -    label canary=yes`,
+			want: `book a uninstall old
+			       book b install new
+			       hold a WaitingForTurn "the turn is being booked"
+			       hold b WaitingForTurn "the turn is being booked"`,
+		},
+		"a wave goes zone by zone": {
+			spec: `maxUnavailable: "2"`,
+			world: `a  kata  -  -  label topology.kubernetes.io/zone=z2
+			        b  kata  -  -  label topology.kubernetes.io/zone=z1
+			        c  kata  -  -  label topology.kubernetes.io/zone=z1
+			        d  kata  -  -  label topology.kubernetes.io/zone=z1  hold "no"`,
+			want: `book b install new
+			       book c install new
+			       hold a BudgetUsed "2 of 2 nodes out of service: b, c"
+			       hold b WaitingForTurn "the turn is being booked"
+			       hold c WaitingForTurn "the turn is being booked"
+			       hold d Held "held: \"no\""`,
+		},
+		"the next zone begins only when nothing in the one before can have a turn": {
+			spec: `maxUnavailable: "2"`,
+			world: `a  kata  -           -    label topology.kubernetes.io/zone=z2
+			        b  kata  -           -    label topology.kubernetes.io/zone=z1
+			        b  runc  Installing  new  since 1m  pod running`,
+			want: `book a install new
+			       hold a WaitingForZone "waiting for zone \"z1\", where node b has its turn first"
+			       hold b OtherRuntime "runtime \"runc\" is at work on the node"
+			       hold a WaitingForTurn "the turn is being booked"
+			       hold b CommandRunning "step install is running"`,
+		},
+	})
+}
