@@ -66,16 +66,16 @@ var people = map[string][]step{
 }
 
 // early are things that people do to a spec when a node is about to be opened, or is still watched. A command that has not begun does not begin any more
-// when it is not wanted; rarely it begins just then, and is undone.
+// when it is not wanted; rarely it begins just then, and is undone. It may even be killed before it has written its line into the log.
 var early = map[string][]step{
 	"early-edited": {
 		{do: apply("1"), when: atGate, strike: apply("3"), ran: "(install 1, )?install 3", version: "3"},
 		{do: watched("4"), when: inSoak, strike: apply("5"), ran: "install 4, install 5", version: "5"},
-		{do: remove, when: atGate, strike: apply("5"), ran: "(uninstall 5, install 5)?", version: "5"},
+		{do: remove, when: atGate, strike: apply("5"), ran: "((uninstall 5, )?install 5)?", version: "5"},
 		{do: remove, ran: "uninstall 5"},
 	},
 	"early-deleted": {
-		{do: apply("1"), when: atGate, strike: remove, ran: "(install 1, uninstall 1)?"},
+		{do: apply("1"), when: atGate, strike: remove, ran: "((install 1, )?uninstall 1)?"},
 		{do: watched("1"), when: inSoak, strike: remove, ran: "install 1, uninstall 1"},
 	},
 	"early-recreated": {
