@@ -62,9 +62,14 @@ func TestWhateverHappensTheBudgetHolds(t *testing.T) {
 				}
 				return result
 			}
-			objects := []runtime.Object{spec("kata-1", "one", "maxUnavailable", "2", "onFailure", "Halt", "maxFailed", "1")}
+			keys := []string{"maxUnavailable", "2", "onFailure", "Halt", "maxFailed", "1"}
+			if seed%2 == 1 {
+				keys = append(keys, "waves", "[{name: one, nodes: 1, soak: 20s}, {name: few, nodeSelector: 'kubernetes.io/hostname in (node-3,node-4)', maxUnavailable: 1}]")
+			}
+			objects := []runtime.Object{spec("kata-1", "one", keys...)}
 			for i := range 7 {
-				objects = append(objects, simulation.ReadyNode(fmt.Sprintf("node-%d", i), nil))
+				zone := map[string]string{"topology.kubernetes.io/zone": strconv.Itoa(i % 2)}
+				objects = append(objects, simulation.ReadyNode(fmt.Sprintf("node-%d", i), zone))
 			}
 			run(t, payload, objects, func(c *cluster) {
 				disorder(c, d)

@@ -305,7 +305,7 @@ func (d *decider) blocked(w *wish) (Reason, string) {
 	case begins && sum.Halted != "" && !w.retry:
 		return Halted, sum.HaltedMessage
 	}
-	if message, early := w.early(); early && begins && w.operation == observed.Install {
+	if message, early := d.early(w.visit); early && begins && w.operation == observed.Install {
 		return WaitingForWave, message
 	}
 	switch {

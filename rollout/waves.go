@@ -113,12 +113,9 @@ func (d *decider) some(index int, left []int, w *spec.Wave) (members, others []i
 		ranks[i] = d.rankOf(index, i, soak)
 	}
 	order := slices.SortedStableFunc(slices.Values(left), func(a, b int) int { return cmp.Compare(ranks[a], ranks[b]) })
-	members = slices.Clone(order[:min(w.Count, len(order))])
-	for _, i := range left {
-		if !slices.Contains(members, i) {
-			others = append(others, i)
-		}
-	}
+	members, others = order[:min(w.Count, len(order))], order[min(w.Count, len(order)):]
+	slices.Sort(members)
+	slices.Sort(others)
 	return members, others
 }
 
@@ -225,12 +222,17 @@ func (v *visit) wave() *wave {
 	return &v.course.waves[v.course.of[v.n]]
 }
 
-// early tells whether a node's wave has not begun, and what it waits for.
-func (v *visit) early() (string, bool) {
-	if v.course == nil || v.course.of[v.n] <= v.course.open {
+// early tells whether a node's wave has not begun, and what it waits for. A node that failed holds a place that the waves before its own may need, and is
+// out of service already: it waits for none.
+func (d *decider) early(v *visit) (string, bool) {
+	if v.course == nil || v.course.of[v.n] <= v.course.open || (v.failed() && d.holdsPlace(v)) {
 		return "", false
 	}
 	return v.course.waiting, true
+}
+
+func (v *visit) failed() bool {
+	return v.state != nil && v.state.Progress != nil && v.state.Progress.Phase == observed.PhaseFailed
 }
 
 // allowed is how many nodes of the runtime may be out of service for one more to be taken, of this node's wave.

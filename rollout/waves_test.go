@@ -113,6 +113,25 @@ func TestWaves(t *testing.T) {
 			       hold a CommandRunning "step install is running"
 			       hold b WaitingForTurn "the turn is being booked"`,
 		},
+		"a node that failed at what was asked for before waits for no wave: it holds the place that the first wave needs": {
+			spec: `waves: "[{name: canary, nodeSelector: canary}]"`,
+			world: `a  kata  Failed  old  since 1h  failure InstallFailed
+			        b  kata  Ready   old  since 3h  label canary=yes
+			        c  kata  Ready   old  since 3h`,
+			want: `book a install new
+			       hold a WaitingForTurn "the turn is being booked"
+			       hold b BudgetUsed "1 of 1 nodes out of service: a"
+			       hold c WaitingForWave "waiting for wave canary: 0 of 1 nodes done"`,
+		},
+		"a node that failed and was passed over waits for its wave": {
+			spec: `waves: "[{name: canary, nodeSelector: canary}]"
+			       onFailure: Continue`,
+			world: `a  kata  Failed  old  since 1h  failure InstallFailed  unbooked
+			        b  kata  Ready   old  since 3h  label canary=yes`,
+			want: `book b install new
+			       hold a WaitingForWave "waiting for wave canary: 0 of 1 nodes done"
+			       hold b WaitingForTurn "the turn is being booked"`,
+		},
 		"an uninstall waits for no wave": {
 			spec: inWaves,
 			world: `a  kata  Ready  old  since 3h  unlabelled

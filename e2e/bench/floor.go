@@ -2,10 +2,17 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
 	watches "k8s.io/client-go/tools/watch"
 )
 
@@ -110,6 +118,78 @@ func (g *gated) run(ctx context.Context) error {
 	close(todo)
 	wait.Wait()
 	return errors.Join(errs...)
+}
+
+// floorJob is the environment variable with the file that tells a process of this program to be the floor, so that what it uses can be measured.
+const floorJob = "LONGSHORE_BENCH_FLOOR"
+
+// job is what such a file has.
+type job struct {
+	Kubeconfig string
+	Set        *appsv1.DaemonSet
+	Nodes      []string
+}
+
+// runFloor is the floor as a process.
+func runFloor(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var j job
+	if err := json.Unmarshal(text, &j); err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", j.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.QPS = -1
+	g, err := newGated(config, j.Set, j.Nodes)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), floorPatience)
+	defer cancel()
+	return g.run(ctx)
+}
+
+// floorPatience is how long the floor may take at most.
+const floorPatience = 10 * time.Minute
+
+// startFloor runs the floor as a process and returns what it used.
+func startFloor(ctx context.Context, dir string, config *rest.Config, set *appsv1.DaemonSet, nodes []string) (usage, error) {
+	j := job{Kubeconfig: filepath.Join(dir, "floor.kubeconfig"), Set: set, Nodes: nodes}
+	if err := writeKubeconfig(config, j.Kubeconfig); err != nil {
+		return usage{}, err
+	}
+	text, err := json.Marshal(j)
+	if err != nil {
+		return usage{}, err
+	}
+	file := filepath.Join(dir, "floor.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return usage{}, err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return usage{}, err
+	}
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Env = []string{"HOME=/nonexistent", floorJob + "=" + file}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// The process dies with the thread that started it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return usage{}, fmt.Errorf("gated floor: %w: %s", err, out)
+	}
+	u := usage{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
+	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		// Linux counts in KiB, see getrusage(2).
+		u.peak = r.Maxrss << 10
+	}
+	return u, nil
 }
 
 // write carries patches out until there are no more.

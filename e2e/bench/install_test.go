@@ -112,7 +112,7 @@ func (m *meter) stop(mine func(*call) bool) cost {
 func (c *cost) String() string {
 	text := fmt.Sprintf("%.1f s, %d node writes, %d calls (%s), %d calls of everybody, API server %.1f s of CPU", c.took.Seconds(), c.nodeWrites, c.calls, words(c.what), c.all, c.server.Seconds())
 	if c.own > 0 {
-		text += fmt.Sprintf(", controller %.2f s of CPU, %.0f MiB at most", c.own.Seconds(), float64(c.peak)/(1<<20))
+		text += fmt.Sprintf(", own %.2f s of CPU, %.0f MiB at most", c.own.Seconds(), float64(c.peak)/(1<<20))
 	}
 	return text
 }
@@ -208,21 +208,17 @@ func (w *world) bareFloor(set *appsv1.DaemonSet, count int) *cost {
 // gatedFloor is the minimal program.
 func (w *world) gatedFloor(set *appsv1.DaemonSet, names []string) *cost {
 	w.t.Helper()
-	g, err := newGated(w.access, set, names)
+	m := w.meter()
+	used, err := startFloor(w.t.Context(), w.t.TempDir(), w.access, set, names)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
-	defer cancel()
-	m := w.meter()
-	if err := g.run(ctx); err != nil {
-		w.t.Fatal(err)
-	}
 	c := m.stop(func(c *call) bool { return c.Agent == floorAgent })
+	c.own, c.peak = used.cpu, used.peak
 	w.dropSet(set.Name)
 	clean := fmt.Appendf(nil, `{"metadata":{"labels":{%q:null},"annotations":{%q:null}}}`, readyLabel, progressKey)
 	for _, name := range names {
-		if _, err := w.kube.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, clean, metav1.PatchOptions{}); err != nil {
+		if _, err := w.kube.CoreV1().Nodes().Patch(w.t.Context(), name, types.MergePatchType, clean, metav1.PatchOptions{}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -256,7 +252,12 @@ func (w *world) longshore() *cost {
 	c.own, c.peak = after.cpu-before.cpu, after.peak
 	gone := w.meter()
 	w.remove()
+	last, err := usageOf(ctl.cmd.Process.Pid)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	uninstall := gone.stop(byController)
+	uninstall.own, uninstall.peak = last.cpu-after.cpu, last.peak
 	w.t.Logf("uninstall: %s", &uninstall)
 	ctl.stop()
 	return &c

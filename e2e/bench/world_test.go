@@ -32,6 +32,13 @@ import (
 
 func TestMain(m *testing.M) {
 	cluster.Main()
+	if job := os.Getenv(floorJob); job != "" {
+		if err := runFloor(job); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
