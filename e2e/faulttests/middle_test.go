@@ -167,6 +167,8 @@ func (s *suite) extra(all ...cluster.NodeOptions) {
 		wg.Go(func() { _, errs[i] = s.c.AddNode(s.t.Context(), opts) })
 	}
 	wg.Wait()
+	// What goes wrong on these nodes is to be seen as long as they are there.
+	s.t.Cleanup(s.report)
 	if err := errors.Join(errs...); err != nil {
 		s.t.Fatal(err)
 	}

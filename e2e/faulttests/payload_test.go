@@ -54,7 +54,8 @@ var trials = map[string]trial{
 		phase: "Ready", reason: "NoHandlers", attempt: 1, runs: 2,
 	},
 	"noisy": {
-		node: nodeA, install: `i=0; while [ $i -lt 10 ]; do head -c 1048576 /dev/zero | tr '\0' x; i=$((i+1)); done; printf '\n\033[31mred\033[0m \007bell\b last words\n'; exit 1`,
+		// A kubelet that rotates the log (at 10 MiB, unless told otherwise) as the command ends finds no last words: this stays below.
+		node: nodeA, install: `i=0; while [ $i -lt 10 ]; do head -c 1000000 /dev/zero | tr '\0' x; i=$((i+1)); done; printf '\n\033[31mred\033[0m \007bell\b last words\n'; exit 1`,
 		data:  map[string]string{"attempts": "1"},
 		phase: "Failed", reason: "InstallFailed", attempt: 1, words: []string{"red", "last words"}, runs: 1, after: plain,
 	},

@@ -34,6 +34,8 @@ type suite struct {
 	ctl   *faults.Controller
 	// closers end every controller and proxy that the test made, the last ones first.
 	closers []func()
+	// reported is set once [suite.report] has printed.
+	reported bool
 }
 
 // start begins a test with a proxy and a controller that is not started yet; at the end nothing of any runtime may be left. Whatever a test
@@ -51,9 +53,7 @@ func start(t *testing.T, flags ...string) *suite {
 	s.proxy, s.ctl = s.controller(t.Context(), flags...)
 	t.Cleanup(func() {
 		defer s.close()
-		if t.Failed() {
-			s.report()
-		}
+		s.report()
 		s.clean()
 	})
 	return s
@@ -186,9 +186,13 @@ func (s *suite) turns(ctx context.Context, runtime string) []string {
 	return turns
 }
 
-// report prints what a person would look at first: what is there, and what nodes say of pods that do not go. The end of a long output is what is
-// most likely to be lost.
+// report prints, once for a test that failed, what a person would look at first: what is there, and what nodes say of pods that do not go. The end
+// of a long output is what is most likely to be lost.
 func (s *suite) report() {
+	if !s.t.Failed() || s.reported {
+		return
+	}
+	s.reported = true
 	ctx, cancel := within()
 	defer cancel()
 	for _, args := range [][]string{
@@ -227,7 +231,7 @@ func (s *suite) reportStuck(ctx context.Context) {
 					lines = append(lines, line)
 				}
 			}
-			s.t.Logf("%s of node %s:\n%s", service, p.Spec.NodeName, strings.Join(lines[max(0, len(lines)-15):], ""))
+			s.t.Logf("%s of node %s:\n%s", service, p.Spec.NodeName, strings.Join(lines[max(0, len(lines)-40):], ""))
 		}
 	}
 }

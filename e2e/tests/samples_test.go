@@ -25,7 +25,11 @@ func TestTheAPIServerWouldTakeEverySampleAndWhatItBecomes(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			s := start(t, "samples")
-			file := s.file(s.built(samples, overlay))
+			var specs strings.Builder
+			for _, sample := range samples {
+				specs.WriteString("---\n" + s.built(sample, overlay))
+			}
+			file := s.file(specs.String())
 			s.wouldTake(file)
 			objects, words, code := s.longshore(filepath.Join(t.TempDir(), "none"), "render", file)
 			if code != 0 {
@@ -52,15 +56,11 @@ func kustomizations(t *testing.T, dir string) []string {
 	return files
 }
 
-// built is what `kustomize build` makes of samples, with an overlay if one is given, as the overlay's comment says.
-func (s *suite) built(samples []string, overlay string) string {
+// built is what `kustomize build` makes of a sample, with an overlay if one is given, as the overlay's comment says.
+func (s *suite) built(sample, overlay string) string {
 	s.t.Helper()
 	dir := s.t.TempDir()
-	resources := make([]string, len(samples))
-	for i, sample := range samples {
-		resources[i] = s.relative(dir, sample)
-	}
-	text := fmt.Sprintf("resources: [%s]\n", strings.Join(resources, ", "))
+	text := fmt.Sprintf("resources: [%s]\n", s.relative(dir, sample))
 	if overlay != "" {
 		text += fmt.Sprintf("components: [%s]\n", s.relative(dir, overlay))
 	}
