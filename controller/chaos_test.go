@@ -66,7 +66,12 @@ func TestWhateverHappensTheBudgetHolds(t *testing.T) {
 			if seed%2 == 1 {
 				keys = append(keys, "waves", "[{name: one, nodes: 1, soak: 20s}, {name: few, nodeSelector: 'kubernetes.io/hostname in (node-3,node-4)', maxUnavailable: 1}]")
 			}
-			objects := []runtime.Object{spec("kata-1", "one", keys...)}
+			var objects []runtime.Object
+			if seed%3 == 2 {
+				keys = append(keys, "installTimeout", "2m")
+				objects = append(objects, pool("nodeSelector", poolZone, "maxUnavailable", "1", "maintenanceWindow", "{schedule: '*/10 * * * *', duration: 6m}"))
+			}
+			objects = append(objects, spec("kata-1", "one", keys...))
 			for i := range 7 {
 				zone := map[string]string{"topology.kubernetes.io/zone": strconv.Itoa(i % 2)}
 				objects = append(objects, simulation.ReadyNode(fmt.Sprintf("node-%d", i), zone))
@@ -146,27 +151,44 @@ func disorder(c *cluster, d *dice) {
 	synctest.Wait()
 }
 
-// outOfService fails the test when more nodes than the budget are under way or failed.
+// poolZone selects the nodes of the pool, where there is one.
+const poolZone = "topology.kubernetes.io/zone=1"
+
+// outOfService fails the test when more nodes than the budget are under way, soaking or failed, or than the pool allows where there is one.
 func (c *cluster) outOfService(budget int) {
 	c.t.Helper()
-	var out []string
+	limit := budget
+	if _, there := simulation.Get(c.api, pool()); there {
+		limit = 1
+	}
+	var out, pooled []string
 	for _, object := range simulation.List(c.api, &corev1.Node{ObjectMeta: metav1.ObjectMeta{}}) {
 		n := informers.Node(object)
-		p := n.Progress("kata")
-		if p == nil {
+		if !isOut(n.Progress("kata")) {
 			continue
 		}
-		switch p.Phase {
-		case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed:
-			out = append(out, n.Name)
-		case observed.PhaseReady:
-			if time.Since(p.Since) < 9*time.Second {
-				out = append(out, n.Name)
-			}
-		case observed.PhasePending:
+		out = append(out, n.Name)
+		if n.Labels.Get("topology.kubernetes.io/zone") == "1" {
+			pooled = append(pooled, n.Name)
 		}
 	}
-	if len(out) > budget {
-		c.t.Fatalf("out of service are %s, the budget is %d\n%s\nturns: %v", strings.Join(out, ", "), budget, strings.Join(c.nodes(), "\n"), c.turns())
+	if len(out) > budget || len(pooled) > limit {
+		c.t.Fatalf("out of service are %s, the budget is %d; of the pool %s, it allows %d\n%s\nturns: %v",
+			strings.Join(out, ", "), budget, strings.Join(pooled, ", "), limit, strings.Join(c.nodes(), "\n"), c.turns())
 	}
+}
+
+// isOut tells whether a node that shows this is out of service. It soaks for ten seconds, as far as everybody's clocks agree.
+func isOut(p *observed.Progress) bool {
+	if p == nil {
+		return false
+	}
+	switch p.Phase {
+	case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed:
+		return true
+	case observed.PhaseReady:
+		return time.Since(p.Since) < 9*time.Second
+	case observed.PhasePending:
+	}
+	return false
 }

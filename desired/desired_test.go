@@ -297,7 +297,7 @@ func TestARevisionWhoseSnapshotIsDamagedIsAnErrorThatSaysHowToMendIt(t *testing.
 	}
 }
 
-func TestEveryPoolIsRefusedWithAllThatIsWrongAndSaysWhatToDo(t *testing.T) {
+func TestAPoolIsRefusedWithAllThatIsWrongAndSaysWhatToDo(t *testing.T) {
 	both := specOf("kata-1", 20, map[string]string{"nodeSelector": "*"})
 	both.Pool = "kata"
 	w := world{specs: []observed.Spec{both}, pools: []observed.Spec{
@@ -305,15 +305,9 @@ func TestEveryPoolIsRefusedWithAllThatIsWrongAndSaysWhatToDo(t *testing.T) {
 	}}
 	plan := desired.Of(w.snapshot(), spec.Parse, desired.DefaultOptions())
 	want := [][]string{
-		{"blue", "delete it: kubectl delete configmap blue", "metadata.labels[longshore.dev/pool]"},
-		{
-			"green", "delete it: kubectl delete configmap green", "metadata.labels[longshore.dev/pool]", "metadata.labels[longshore.dev/pool]",
-			"data[paused]", "data[nodeSelector]",
-		},
-		{
-			"kata-1", "take the pool label off: kubectl label configmap kata-1 longshore.dev/pool-", "metadata.labels[longshore.dev/pool]",
-			"metadata.labels[longshore.dev/pool]",
-		},
+		{"blue", "mend it, or delete it: kubectl delete configmap blue"},
+		{"green", "mend it, or delete it: kubectl delete configmap green", "metadata.labels[longshore.dev/pool]", "data[paused]", "data[nodeSelector]"},
+		{"kata-1", "take the pool label off: kubectl label configmap kata-1 longshore.dev/pool-", "metadata.labels[longshore.dev/pool]"},
 	}
 	var got [][]string
 	for i := range plan.Pools {
@@ -326,6 +320,33 @@ func TestEveryPoolIsRefusedWithAllThatIsWrongAndSaysWhatToDo(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("pools (-want +got):\n%s", diff)
+	}
+}
+
+func TestARefusedPoolStaysAtItsLastGoodVersion(t *testing.T) {
+	good := map[string]string{"nodeSelector": "tier=db", "maxUnavailable": "2"}
+	look := func(data, annotations map[string]string) desired.Pool {
+		w := world{pools: []observed.Spec{{Name: "blue", Pool: "databases", Data: data, Annotations: annotations}}}
+		return desired.Of(w.snapshot(), spec.Parse, desired.DefaultOptions()).Pools[0]
+	}
+	first := look(good, nil)
+	if len(first.Errors) > 0 || first.Pool == nil || first.LastGood != `{"maxUnavailable":"2","nodeSelector":"tier=db"}` {
+		t.Fatalf("a valid pool is %+v", first)
+	}
+	bad := map[string]string{"nodeSelector": "tier=db", "paused": "no"}
+	for name, c := range map[string]struct {
+		remembered, stays string
+	}{
+		"its last version":         {first.LastGood, first.LastGood},
+		"nothing":                  {"", ""},
+		"what cannot be read":      {"{", "{"},
+		"what is not valid either": {`{"nodeSelector":""}`, `{"nodeSelector":""}`},
+	} {
+		got := look(bad, map[string]string{observed.PoolLastGood: c.remembered})
+		inForce := got.Pool != nil && got.Pool.NodeSelectorText == "tier=db" && !got.Pool.Paused
+		if len(got.Errors) != 1 || inForce != (c.stays == first.LastGood) || got.LastGood != c.stays {
+			t.Errorf("a pool of which %s is remembered is %+v", name, got)
+		}
 	}
 }
 

@@ -38,8 +38,9 @@ func TestTheReferenceHasEveryFieldOfAProgress(t *testing.T) {
 	same(t, "fields of a progress", want, first(t, reference, "The progress annotation", "field"))
 }
 
-func TestTheReferenceHasEveryAnnotationOfASpec(t *testing.T) {
+func TestTheReferenceHasEveryAnnotationOfASpecOrPool(t *testing.T) {
 	same(t, "annotations of a spec", observed.SpecAnnotations, first(t, reference, "On a spec", "annotation"))
+	same(t, "annotations of a pool", observed.PoolAnnotations, first(t, reference, "On a spec", "annotation of a pool"))
 }
 
 func TestTheReferenceHasEveryPhase(t *testing.T) {

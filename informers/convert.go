@@ -18,7 +18,7 @@ func specOf(cm *corev1.ConfigMap) observed.Spec {
 		Name: cm.Name, UID: cm.UID, ResourceVersion: cm.ResourceVersion, Runtime: cm.Labels[observed.LabelRuntime], Pool: cm.Labels[observed.LabelPool],
 		Created: cm.CreationTimestamp.Time, Deleting: cm.DeletionTimestamp != nil, Data: cm.Data, BinaryData: cm.BinaryData,
 	}
-	for _, key := range observed.SpecAnnotations {
+	for _, key := range slices.Concat(observed.SpecAnnotations, observed.PoolAnnotations) {
 		if value, ok := cm.Annotations[key]; ok {
 			if s.Annotations == nil {
 				s.Annotations = map[string]string{}

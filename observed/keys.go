@@ -65,10 +65,15 @@ const (
 	SpecRevision     = Domain + "/revision"
 	SpecConditions   = Domain + "/conditions"
 	SpecObservedData = Domain + "/observed-data"
+	// PoolLastGood is the data of a pool's last valid version, as JSON. It stands on the pool itself: a pool that is gone is not obeyed any more.
+	PoolLastGood = Domain + "/last-good"
 )
 
-// SpecAnnotations are the status annotations on a spec, sorted.
-var SpecAnnotations = []string{SpecConditions, SpecMessage, SpecObservedData, SpecPhase, SpecProgress, SpecRevision}
+// SpecAnnotations are the status annotations on a spec, PoolAnnotations those on a pool, sorted.
+var (
+	SpecAnnotations = []string{SpecConditions, SpecMessage, SpecObservedData, SpecPhase, SpecProgress, SpecRevision}
+	PoolAnnotations = []string{PoolLastGood, SpecMessage, SpecObservedData, SpecPhase}
+)
 
 // The suffixes of the keys on a node, each behind `<runtime>.longshore.dev/`.
 const (

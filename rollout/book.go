@@ -72,6 +72,7 @@ func (d *decider) put(v *visit, t observed.Turn) {
 	if !v.holds {
 		d.places[v.r.Name]++
 		v.holds, d.bookedNodes[v.n] = true, true
+		d.count(v.n, 1)
 	}
 	t.Node, t.Runtime = v.node.UID, v.r.Name
 	d.booked[v.key()] = t
@@ -97,6 +98,7 @@ func (d *decider) drop(v *visit) {
 	delete(d.booked, v.key())
 	d.places[v.r.Name]--
 	v.holds = false
+	d.count(v.n, -1)
 }
 
 // free ends a booking, and tells whether that takes a write on the node first: one that the progress does not name ends only after
@@ -157,20 +159,20 @@ func (d *decider) book(r *desired.Runtime) {
 	waiting := zones{}
 	for i := range queue {
 		w := &queue[i]
-		reason, message := d.blocked(w)
-		if first := waiting.before(w); reason == "" && first != "" {
-			reason, message = WaitingForZone, first
+		o := d.blocked(w)
+		if first := waiting.before(w); o.reason == "" && first != "" {
+			o = obstacle{reason: WaitingForZone, message: first}
 		}
-		if reason != "" {
-			if passes(reason) {
+		if o.reason != "" {
+			if passes(o.reason) {
 				waiting.waits(w)
 			}
-			d.giveBack(w, reason, message)
+			d.giveBack(w, o)
 			if w.holds && w.revision != "" {
 				// It goes on as soon as nothing is in its way.
 				d.need(w.visit, w.revision, w.operation)
 			}
-			d.hold(w.visit, reason, message)
+			d.holdFor(w.visit, o)
 			continue
 		}
 		d.busy[w.n] = r.Name
@@ -197,10 +199,10 @@ func (w wish) compare(other wish) int {
 	return cmp.Compare(w.n, other.n)
 }
 
-// passes tells whether what a node waits for goes by without anybody's help, so that nodes of other zones let it go first.
+// passes tells whether what a node waits for goes by soon and without anybody's help, so that nodes of other zones let it go first.
 func passes(reason Reason) bool {
 	switch reason {
-	case Held, NodeNotReady, NodeDeleting, NoSnapshot:
+	case Held, NodeNotReady, NodeDeleting, NoSnapshot, PoolPaused, OutsideWindow:
 		return false
 	default:
 		return true
@@ -251,9 +253,9 @@ func (d *decider) open(w *wish) {
 }
 
 // giveBack gives a turn back that cannot be used now, so that another node may have the place, and another runtime the node.
-func (d *decider) giveBack(w *wish, reason Reason, message string) {
-	switch reason {
-	case Held, NodeNotReady, NodeDeleting, Paused, Halted, WaitingForWave:
+func (d *decider) giveBack(w *wish, o obstacle) {
+	switch o.reason {
+	case Held, NodeNotReady, NodeDeleting, Paused, Halted, PoolPaused, OutsideWindow, WaitingForWave:
 	default:
 		return
 	}
@@ -264,7 +266,7 @@ func (d *decider) giveBack(w *wish, reason Reason, message string) {
 		// The place stays, whatever it was booked for.
 		d.put(w.visit, turnOf(w.state.Progress))
 	case d.unopened(w.visit):
-		d.returnTurn(w.visit, message)
+		d.returnTurn(w.visit, o.message)
 	default:
 		d.drop(w.visit)
 	}
@@ -287,38 +289,55 @@ func (d *decider) holdsPlace(v *visit) bool {
 
 // blocked is the ordered chain of checks before a node's turn: the first that fits is the reason shown. What has begun with the leave of a
 // payload is finished: it waits only for what would be in its way on the node.
-func (d *decider) blocked(w *wish) (Reason, string) {
-	sum, begins := w.sum, !d.dismissed(w.visit)
-	switch {
-	case w.revision == "":
-		return NoSnapshot, "no ControllerRevision of the runtime knows how to uninstall it; take the node's " + w.r.Name + ".longshore.dev keys off by hand"
-	case w.node.Deleting:
-		return NodeDeleting, "the node is being deleted"
-	case begins && w.state != nil && w.state.Held:
-		return Held, fmt.Sprintf("held: %q", w.state.Hold)
-	case !w.node.Ready:
-		return NodeNotReady, "the node is NotReady" + since(w.node)
-	case begins && d.closed != "":
-		return PoolInvalid, d.closed
-	case begins && w.r.Spec != nil && w.r.Spec.Paused && !w.r.Removing:
-		return Paused, "the spec is paused"
-	case begins && sum.Halted != "" && !w.retry:
-		return Halted, sum.HaltedMessage
+func (d *decider) blocked(w *wish) obstacle {
+	begins := !d.dismissed(w.visit)
+	if o := d.unfit(w, begins); o.reason != "" {
+		return o
 	}
-	if message, early := d.early(w.visit); early && begins && w.operation == observed.Install {
-		return WaitingForWave, message
+	if begins {
+		if o := d.untimely(w); o.reason != "" {
+			return o
+		}
+		if message, early := d.early(w.visit); early && w.operation == observed.Install {
+			return obstacle{reason: WaitingForWave, message: message}
+		}
 	}
 	switch {
 	case d.busy[w.n] != "" && d.busy[w.n] != w.r.Name:
-		return OtherRuntime, "runtime \"" + d.busy[w.n] + "\" is at work on the node"
+		return obstacle{reason: OtherRuntime, message: "runtime \"" + d.busy[w.n] + "\" is at work on the node"}
 	case w.holds && d.lingering(w.visit) != nil:
-		return InstallerLeft, leaving(d.lingering(w.visit))
+		return obstacle{reason: InstallerLeft, message: leaving(d.lingering(w.visit))}
 	case !w.holds && d.used(w.r.Name) >= w.allowed():
-		return BudgetUsed, d.budgetUsed(w.r.Name, w.allowed())
+		return obstacle{reason: BudgetUsed, message: d.budgetUsed(w.r.Name, w.allowed())}
 	case !w.holds && len(d.booked) >= observed.MaxTurns:
-		return BudgetUsed, "as many nodes are out of service as can be booked, over all runtimes"
+		return obstacle{reason: BudgetUsed, message: "as many nodes are out of service as can be booked, over all runtimes"}
+	case !w.holds:
+		if message := d.crowded(w); message != "" {
+			return obstacle{reason: PoolBudgetUsed, message: message}
+		}
 	}
-	return "", ""
+	return obstacle{}
+}
+
+// unfit is the part of the chain about the node, and about people who hold it or its runtime.
+func (d *decider) unfit(w *wish, begins bool) obstacle {
+	switch {
+	case w.revision == "":
+		return obstacle{reason: NoSnapshot, message: "no ControllerRevision of the runtime knows how to uninstall it; take the node's " + w.r.Name + ".longshore.dev keys off by hand"}
+	case w.node.Deleting:
+		return obstacle{reason: NodeDeleting, message: "the node is being deleted"}
+	case begins && w.state != nil && w.state.Held:
+		return obstacle{reason: Held, message: fmt.Sprintf("held: %q", w.state.Hold)}
+	case !w.node.Ready:
+		return obstacle{reason: NodeNotReady, message: "the node is NotReady" + since(w.node)}
+	case begins && d.closed != "":
+		return obstacle{reason: PoolInvalid, message: d.closed}
+	case begins && w.r.Spec != nil && w.r.Spec.Paused && !w.r.Removing:
+		return obstacle{reason: Paused, message: "the spec is paused"}
+	case begins && w.sum.Halted != "" && !w.retry:
+		return obstacle{reason: Halted, message: w.sum.HaltedMessage}
+	}
+	return obstacle{}
 }
 
 func since(node *observed.Node) string {

@@ -20,7 +20,9 @@ import (
 //     left for an operation holds its place until the payload, or the next one, is there.
 //   - One operation a node: no turn is booked on a node where another runtime is under way, and no gate opens while any installer pod
 //     is left on the node.
-//   - Pools: while a pool is not valid, nothing is booked for a node that holds no place, and no gate opens but of what is under way.
+//   - Pools: while of a pool no version is in force, nothing is booked for a node that holds no place, and no gate opens but of what is under way.
+//     No node is booked that would be one more out of service than a pool allows, over all runtimes, and no gate opens on a node whose pools are
+//     paused or outside of their windows, but of what is under way.
 //   - Finish: an operation whose command has started is not given up before its result, its attempts or its time are used up.
 //   - Truth: the ready label stands only where the command exited 0, the main container was started afterwards, the node is Ready
 //     and does not deny the handlers.
@@ -30,7 +32,7 @@ import (
 func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
 	d := &decider{
 		snap: snap, plan: plan, out: &Decision{}, pods: indexPods(snap),
-		before: map[observed.NodeRuntime]observed.Turn{}, places: map[string]int{}, full: map[string]full{}, busy: make([]string, len(snap.Nodes)),
+		before: map[observed.NodeRuntime]observed.Turn{}, places: map[string]int{}, full: map[string]full{}, busy: make([]string, len(snap.Nodes)), turnsOn: make([]int32, len(snap.Nodes)),
 		closed: closedBy(plan.Pools), queue: map[string][]wish{}, needed: map[Installer]bool{}, handlers: map[*observed.RevisionContent][]string{}, sums: make([]Summary, 0, len(plan.Runtimes)),
 	}
 	d.out.Again = plan.Again
@@ -41,6 +43,8 @@ func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
 		for i := range plan.Runtimes {
 			d.sums = append(d.sums, newSummary(&plan.Runtimes[i]))
 		}
+		d.gather()
+		d.poolSums()
 		d.objects()
 		d.sum()
 		return d.out
@@ -51,6 +55,7 @@ func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
 	}
 	d.booked = maps.Clone(d.before)
 	d.freeTheGone()
+	d.gather()
 	for i := range plan.Runtimes {
 		d.walk(i)
 		d.openWave(i)
@@ -60,6 +65,7 @@ func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
 		d.book(&plan.Runtimes[i])
 	}
 	d.finishTurns()
+	d.poolSums()
 	d.objects()
 	d.sum()
 	return d.out
@@ -84,16 +90,18 @@ type decider struct {
 	kinds [][]*observed.State
 	// offers numbers the lists of handlers that nodes report: the same number, the same list.
 	offers []int
-	// bookedNodes tells of each node whether it has, or had, any booking.
+	// bookedNodes tells of each node whether it has, or had, any booking; turnsOn counts those that it has.
 	bookedNodes []bool
+	turnsOn     []int32
 	// busy names the runtime that is under way (or about to be) on a node, "" for none.
 	busy []string
 	// handlers are those of revisions that were asked for before.
 	handlers map[*observed.RevisionContent][]string
 	// order is where each of the holds belongs among all pairs of runtime and node.
 	order []int
-	// closed says why nothing starts on any node, "" if it may.
+	// closed says why nothing starts on any node, "" if it may. groups are the pools that are in force.
 	closed string
+	groups []*group
 	// zoneOf numbers the zones of the nodes, nil as long as nobody asked.
 	zoneOf []int32
 	// courses are the waves, by runtime.
@@ -147,6 +155,15 @@ func (d *decider) hold(v *visit, reason Reason, message string) {
 	d.out.Holds = append(d.out.Holds, Hold{Node: v.node.Name, Runtime: v.r.Name, Reason: reason, Message: message})
 }
 
+// holdFor is for a turn with something in its way.
+func (d *decider) holdFor(v *visit, o obstacle) {
+	if o.until.IsZero() {
+		d.hold(v, o.reason, o.message)
+		return
+	}
+	d.holdUntil(v, o.reason, o.until, o.message)
+}
+
 func (d *decider) holdUntil(v *visit, reason Reason, until time.Time, message string) {
 	d.again(until)
 	d.order = append(d.order, v.pair)
@@ -156,13 +173,14 @@ func (d *decider) holdUntil(v *visit, reason Reason, until time.Time, message st
 // freeTheGone ends the bookings of nodes that are not there any more.
 func (d *decider) freeTheGone() {
 	d.bookedNodes = make([]bool, len(d.snap.Nodes))
-	there := make(map[types.UID]bool, len(d.booked))
+	turns, there := make(map[types.UID]int32, len(d.booked)), make(map[types.UID]bool, len(d.booked))
 	for key := range d.booked {
-		there[key.Node] = false
+		turns[key.Node]++
 	}
 	for i := range d.snap.Nodes {
-		if _, booked := there[d.snap.Nodes[i].UID]; booked {
-			there[d.snap.Nodes[i].UID], d.bookedNodes[i] = true, true
+		uid := d.snap.Nodes[i].UID
+		if count := turns[uid]; count > 0 {
+			there[uid], d.bookedNodes[i], d.turnsOn[i] = true, true, count
 		}
 	}
 	for key := range d.booked {

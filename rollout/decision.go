@@ -30,6 +30,8 @@ type Decision struct {
 	Objects Objects
 	// Runtimes sums up, in the order of the plan.
 	Runtimes []Summary
+	// Pools are those that are in force, in the order of the plan.
+	Pools []PoolSummary
 	// Labelled is since when done labels have been as their steps want them, to be handed over in the next snapshot.
 	Labelled map[observed.NodeRuntime]time.Time
 	// Again is when time alone makes a new decision worth while; zero if it does not.
@@ -67,6 +69,9 @@ type Reason string
 const (
 	BudgetUsed         Reason = "BudgetUsed"
 	PoolInvalid        Reason = "PoolInvalid"
+	PoolPaused         Reason = "PoolPaused"
+	PoolBudgetUsed     Reason = "PoolBudgetUsed"
+	OutsideWindow      Reason = "OutsideWindow"
 	Paused             Reason = "Paused"
 	Halted             Reason = "Halted"
 	Held               Reason = "Held"
@@ -145,6 +150,14 @@ type Summary struct {
 	HaltedMessage string
 	// FailedNodes are the nodes that failed at the goal, with what they said.
 	FailedNodes []FailedNode
+}
+
+// PoolSummary is how one pool stands, over all runtimes.
+type PoolSummary struct {
+	// ConfigMap is the name of the one that describes the pool.
+	ConfigMap string
+	// Nodes are in the pool; Used of them are out of service because of Longshore, and Allowed may be, 0 for as many as the runtimes like.
+	Nodes, Used, Allowed int
 }
 
 // FailedNode is a node that failed, with its last words.

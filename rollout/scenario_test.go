@@ -36,7 +36,7 @@ import (
 //	turn T         the booking that was written under: t1 (the default), or t2, which a turn has that is not under way yet
 //	pod STATE      an installer pod of the gate       handlers a,b   what the kubelet reports
 //	previous R     what was installed before          attempt N      the try under way
-//	retry V        the retry annotation               label k=v      a label more
+//	retry V        the retry annotation               label k=v,k=v  labels more
 //	machine M      the machine of the progress        reason R       the reason in the progress
 //	failure R      like reason, for failed installs   uninstalling   the operation is uninstall
 //	step S         the step of the gate and its pod   labelled 5s    the done label has been as wanted for so long
@@ -61,8 +61,10 @@ type scenario struct {
 	listed string
 	// tokenless is true where the payloads have no token that the list would be for.
 	tokenless bool
-	// pools are the names of ConfigMaps with the pool label.
+	// pools are the names of ConfigMaps with the pool label that are refused.
 	pools string
+	// pool has pools that are not, lines of `name key: value`; every node is in them if nodeSelector is not said.
+	pool string
 	// completion is that of both revisions, Exit where it is empty. With NodeLabel there are the steps pre (done=pre), install (done=install),
 	// uninstall (without a done label) and post (pre-), the last two of the uninstall.
 	completion observed.Completion
@@ -600,12 +602,97 @@ func scenarios() map[string]scenario {
 		"of several refused pools one is named": {
 			pools: "blue databases green",
 			world: `a  kata  -  -`,
-			want:  `hold a PoolInvalid "nothing starts on any node while the pool in ConfigMap \"blue\" is refused (metadata.labels[longshore.dev/pool]: Forbidden: not supported yet: pools); delete it: kubectl delete configmap blue; and 2 more pools"`,
+			want:  `hold a PoolInvalid "nothing starts on any node while the pool in ConfigMap \"blue\" is refused (data[paused]: Unsupported value: \"no\": supported values: \"true\", \"false\"); mend it, or delete it: kubectl delete configmap blue; and 2 more pools"`,
 		},
 		"a spec that is a pool as well stops every node, and nobody is told to delete it": {
 			pools: "kata",
 			world: `a  kata  -  -`,
 			want:  `hold a PoolInvalid "nothing starts on any node while the pool in ConfigMap \"kata\" is refused (metadata.labels[longshore.dev/pool]: Forbidden: the ConfigMap also has the label longshore.dev/runtime: it is the spec of a runtime or a pool, not both); take the pool label off: kubectl label configmap kata longshore.dev/pool-"`,
+		},
+		"a paused pool holds its nodes, and no others": {
+			spec: "maxUnavailable: 3",
+			pool: `databases nodeSelector: tier=db
+			       databases paused: true`,
+			world: `a  kata  -      -    label tier=db
+			        b  kata  Ready  old  since 1h  label tier=db
+			        c  kata  -      -`,
+			want: `book c install new
+			       hold a PoolPaused "pool \"databases\" is paused"
+			       hold b PoolPaused "pool \"databases\" is paused"
+			       hold c WaitingForTurn "the turn is being booked"`,
+		},
+		"outside of the window nothing begins, uninstalls neither; what is under way goes on": {
+			spec: `maxUnavailable: 5
+			       maxFailed: 1`,
+			pool: `databases maintenanceWindow: {schedule: "0 2 * * 6", duration: 4h, timeZone: Europe/Berlin}`,
+			world: `a  kata  -           -
+			        b  kata  Ready       new  since 1h  unlabelled  mismatch 2m
+			        c  kata  Installing  new  since 1m  pod running
+			        d  kata  -           -    booked new/install
+			        e  kata  Failed      new  since 1h  failure InstallFailed  retry 1`,
+			want: `move ReturnTurn d Pending TurnReturned ` + outside + `
+			       hold a OutsideWindow ` + outside + `
+			       hold b OutsideWindow ` + outside + `
+			       hold c CommandRunning "step install is running"
+			       hold d OutsideWindow ` + outside + `
+			       hold e OutsideWindow ` + outside,
+		},
+		"an operation begins only where all the time it may take fits into the window": {
+			pool:  `databases maintenanceWindow: {schedule: "0 8 * * *", duration: 4h10m}`,
+			world: `a  kata  -  -`,
+			want:  `hold a OutsideWindow "the window 0 8 * * * UTC for 4h10m0s of pool \"databases\" closes 2026-11-20 12:10 UTC, before an operation would have had its installTimeout 15m0s; opens again 2026-11-21 08:00 UTC"`,
+		},
+		"an operation that fits into the window begins": {
+			spec:  "installTimeout: 10m",
+			pool:  `databases maintenanceWindow: {schedule: "0 8 * * *", duration: 4h10m}`,
+			world: `a  kata  -  -`,
+			want: `book a install new
+			       hold a WaitingForTurn "the turn is being booked"`,
+		},
+		"a window that no operation fits into says so": {
+			spec:  "installTimeout: 2h",
+			pool:  `databases maintenanceWindow: {schedule: "@daily", duration: 1h}`,
+			world: `a  kata  -  -`,
+			want:  `hold a OutsideWindow "outside the window @daily UTC for 1h0m0s of pool \"databases\", opens 2026-11-21 00:00 UTC, and is too short then as well: an operation may take installTimeout 2h0m0s"`,
+		},
+		"a pool's budget is over all runtimes, and a node that is out of service for one may be so for the other": {
+			spec: "maxUnavailable: 4",
+			pool: `databases nodeSelector: tier=db
+			       databases maxUnavailable: 1`,
+			world: `a  kata   Ready       new  since 1h  label tier=db
+			        a  other  Failed      new  since 1h  failure InstallFailed
+			        b  kata   -           -    label tier=db
+			        b  other  Ready       new  since 1h
+			        c  kata   -           -
+			        c  other  Ready       new  since 1h`,
+			want: `book c install new
+			       hold b PoolBudgetUsed "pool \"databases\": 1 of 1 nodes out of service: a"
+			       hold c WaitingForTurn "the turn is being booked"`,
+		},
+		"a node in several pools obeys all": {
+			spec: "maxUnavailable: 4",
+			pool: `blue maxUnavailable: 2
+			       green nodeSelector: tier=db
+			       green maxUnavailable: 1`,
+			world: `a  kata  -  -  label tier=db
+			        b  kata  -  -  label tier=db
+			        c  kata  -  -
+			        d  kata  -  -`,
+			want: `book a install new
+			       book c install new
+			       hold a WaitingForTurn "the turn is being booked"
+			       hold b PoolBudgetUsed "pool \"green\": 1 of 1 nodes out of service: a"
+			       hold c WaitingForTurn "the turn is being booked"
+			       hold d PoolBudgetUsed "pool \"blue\": 2 of 2 nodes out of service: a, c"`,
+		},
+		"a zone whose nodes are outside of their window holds no other zone up": {
+			pool: `databases nodeSelector: tier=db
+			       databases maintenanceWindow: {schedule: "0 2 * * 6", duration: 4h, timeZone: Europe/Berlin}`,
+			world: `a  kata  -  -  label tier=db,topology.kubernetes.io/zone=1
+			        b  kata  -  -  label topology.kubernetes.io/zone=2`,
+			want: `book b install new
+			       hold a OutsideWindow ` + outside + `
+			       hold b WaitingForTurn "the turn is being booked"`,
 		},
 		"when all is done nothing is said and nothing is done": {
 			world: `a  kata  Ready  new  since 1h  handlers kata
@@ -616,7 +703,10 @@ func scenarios() map[string]scenario {
 }
 
 // poolRefused is why nodes wait while there is the pool "databases".
-const poolRefused = `"nothing starts on any node while the pool in ConfigMap \"databases\" is refused (metadata.labels[longshore.dev/pool]: Forbidden: not supported yet: pools); delete it: kubectl delete configmap databases"`
+const poolRefused = `"nothing starts on any node while the pool in ConfigMap \"databases\" is refused (data[paused]: Unsupported value: \"no\": supported values: \"true\", \"false\"); mend it, or delete it: kubectl delete configmap databases"`
+
+// outside is why nodes wait for the window on Saturdays.
+const outside = `"outside the window 0 2 * * 6 Europe/Berlin for 4h0m0s of pool \"databases\", opens 2026-11-21 02:00 CET"`
 
 func TestScenarios(t *testing.T) { play(t, scenarios()) }
 
@@ -757,7 +847,17 @@ func newWorld(t *testing.T, s scenario) *world {
 	}
 	runtimes["kata"] = true
 	for pool := range strings.FieldsSeq(s.pools) {
-		w.snap.Pools = append(w.snap.Pools, observed.Spec{Name: pool, UID: types.UID("pool-" + pool), Pool: pool, Data: map[string]string{"nodeSelector": "*"}})
+		w.snap.Pools = append(w.snap.Pools, observed.Spec{Name: pool, UID: types.UID("pool-" + pool), Pool: pool, Data: map[string]string{"nodeSelector": "*", "paused": "no"}})
+	}
+	for _, line := range unindent(s.pool) {
+		name, rest, _ := strings.Cut(line, " ")
+		key, value, _ := strings.Cut(rest, ": ")
+		at := slices.IndexFunc(w.snap.Pools, func(p observed.Spec) bool { return p.Name == name })
+		if at < 0 {
+			at = len(w.snap.Pools)
+			w.snap.Pools = append(w.snap.Pools, observed.Spec{Name: name, UID: types.UID("pool-" + name), Pool: name, Data: map[string]string{"nodeSelector": "*"}})
+		}
+		w.snap.Pools[at].Data[key] = value
 	}
 	for _, r := range slices.Sorted(maps.Keys(runtimes)) {
 		w.addRuntime(r, s)
@@ -958,7 +1058,11 @@ func (w *world) nodeOptions(n *observed.Node, runtime string, o map[string]strin
 	if revision, step, ok := strings.Cut(o["gate"], "-"); ok {
 		n.Labels = n.Labels.With(observed.GateKey(runtime), observed.GateValue(w.hash[runtime+"/"+revision], step))
 	}
-	if key, value, ok := strings.Cut(o["label"], "="); ok {
+	for label := range strings.SplitSeq(o["label"], ",") {
+		key, value, ok := strings.Cut(label, "=")
+		if !ok {
+			continue
+		}
 		n.Labels = n.Labels.With(key, value)
 	}
 	if text := o["labelled"]; text != "" {

@@ -157,7 +157,7 @@ func TestTheExamplesOfTheDocsAreValid(t *testing.T) {
 	if _, errs := Parse(runtime.Labels[LabelRuntime], runtime.Data, runtime.BinaryData); len(errs) > 0 {
 		t.Error(errs.ToAggregate())
 	}
-	if _, errs := soundPool(pool.Labels[LabelPool], pool.Data, pool.BinaryData); len(errs) > 0 {
+	if _, errs := ParsePool(pool.Labels[LabelPool], pool.Data, pool.BinaryData); len(errs) > 0 {
 		t.Error(errs.ToAggregate())
 	}
 }

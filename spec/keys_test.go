@@ -40,7 +40,7 @@ func specSuite() suite[Runtime] {
 
 // poolSuite reads pools as they will be supported.
 func poolSuite() suite[Pool] {
-	return suite[Pool]{"pools", poolKeys, minimalPool, func(data map[string]string) (*Pool, field.ErrorList) { return soundPool("databases", data, nil) }}
+	return suite[Pool]{"pools", poolKeys, minimalPool, func(data map[string]string) (*Pool, field.ErrorList) { return ParsePool("databases", data, nil) }}
 }
 
 func TestEveryKey(t *testing.T) { specSuite().run(t) }

@@ -34,20 +34,9 @@ var poolKeys = []key[Pool]{
 	{"paused", scalar(func(p *Pool) *bool { return &p.Paused }, truth)},
 }
 
-// ParsePool reads the data of a pool: name is the value of [LabelPool]. It returns the pool, or nil and all that is wrong with it,
-// that there is a pool at all first, then in the order of the table of keys.
+// ParsePool reads the data of a pool: name is the value of [LabelPool]. It returns the pool, or nil and all that is wrong with it, in
+// the order of the table of keys.
 func ParsePool(name string, data map[string]string, binaryData map[string][]byte) (*Pool, field.ErrorList) {
-	errs := unsupportedPool()
-	pool, wrong := readPool(name, data, binaryData)
-	errs = append(errs, wrong...)
-	if len(errs) > 0 {
-		return nil, readable(errs)
-	}
-	return pool, nil
-}
-
-// readPool reads a pool as it will be supported.
-func readPool(name string, data map[string]string, binaryData map[string][]byte) (*Pool, field.ErrorList) {
 	pool := &Pool{Name: name}
 	r := newReading(data)
 	if r.begin(aPool, name, binaryData) {
@@ -56,12 +45,10 @@ func readPool(name string, data map[string]string, binaryData map[string][]byte)
 			r.add(field.Required(r.root.Key("nodeSelector"), `the nodes of the pool, as for kubectl get nodes -l; "*" is every node`))
 		}
 	}
-	return pool, r.errs
-}
-
-// unsupportedPool refuses every pool rather than ignore it, as long as nothing obeys pools.
-func unsupportedPool() field.ErrorList {
-	return field.ErrorList{field.Forbidden(field.NewPath("metadata", "labels").Key(LabelPool), "not supported yet: pools")}
+	if len(r.errs) > 0 {
+		return nil, readable(r.errs)
+	}
+	return pool, nil
 }
 
 // BothLabels is what is wrong with a ConfigMap that has both [LabelRuntime] and [LabelPool].

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // minimalPool is the shortest pool that is valid.
@@ -20,40 +19,8 @@ func poolWith(key, value string) map[string]string {
 	return data
 }
 
-// soundPool reads a pool as it will be supported, and as ParsePool does else.
-func soundPool(name string, data map[string]string, binaryData map[string][]byte) (*Pool, field.ErrorList) {
-	pool, errs := readPool(name, data, binaryData)
-	if len(errs) > 0 {
-		return nil, readable(errs)
-	}
-	return pool, nil
-}
-
-func TestEveryPoolIsRefusedAsNotSupportedYet(t *testing.T) {
-	refusal := "metadata.labels[longshore.dev/pool]: Forbidden: not supported yet: pools"
-	for name, c := range map[string]struct {
-		data map[string]string
-		want []string
-	}{
-		"a valid one": {minimalPool(), []string{refusal}},
-		"one with errors, which are said all the same": {
-			map[string]string{"paused": "no"},
-			[]string{
-				refusal,
-				`data[paused]: Unsupported value: "no": supported values: "true", "false"`,
-				`data[nodeSelector]: Required value: the nodes of the pool, as for kubectl get nodes -l; "*" is every node`,
-			},
-		},
-	} {
-		pool, errs := ParsePool("databases", c.data, nil)
-		if diff := cmp.Diff(c.want, lines(errs)); diff != "" || pool != nil {
-			t.Errorf("%s: %v %s", name, pool, diff)
-		}
-	}
-}
-
 func TestAllErrorsOfAPoolComeAtOnce(t *testing.T) {
-	_, errs := soundPool("Data", map[string]string{
+	_, errs := ParsePool("Data", map[string]string{
 		"nodeselector":      "*",
 		"maxUnavailable":    "0",
 		"maintenanceWindow": "{schedule: 0 2 * *, duration: 4, timezone: UTC}",
@@ -78,7 +45,7 @@ func TestAllErrorsOfAPoolComeAtOnce(t *testing.T) {
 }
 
 func TestAPoolWithoutKeysButOneLeavesAllElseToTheRuntimes(t *testing.T) {
-	pool, errs := soundPool("databases", minimalPool(), nil)
+	pool, errs := ParsePool("databases", minimalPool(), nil)
 	if len(errs) > 0 {
 		t.Fatal(errs.ToAggregate())
 	}
@@ -100,7 +67,7 @@ func TestAWindowOpensInItsOwnTimeZone(t *testing.T) {
 		", timeZone: Europe/Berlin": "2026-12-05T01:00:00Z",
 		", timeZone: Asia/Kolkata":  "2026-12-04T20:30:00Z",
 	} {
-		pool, errs := soundPool("databases", poolWith("maintenanceWindow", "{schedule: 0 2 * * 6, duration: 4h"+zone+"}"), nil)
+		pool, errs := ParsePool("databases", poolWith("maintenanceWindow", "{schedule: 0 2 * * 6, duration: 4h"+zone+"}"), nil)
 		if len(errs) > 0 {
 			t.Fatal(errs.ToAggregate())
 		}
@@ -115,12 +82,12 @@ func TestPoolNamesAndSize(t *testing.T) {
 		"":                      "metadata.labels[longshore.dev/pool]: Required value: the value is the name of the pool, such as databases",
 		strings.Repeat("a", 41): `metadata.labels[longshore.dev/pool]: Invalid value: "` + strings.Repeat("a", 41) + `": the name of a pool has at most 40 characters, found 41`,
 	} {
-		_, errs := soundPool(name, minimalPool(), nil)
+		_, errs := ParsePool(name, minimalPool(), nil)
 		if diff := cmp.Diff([]string{want}, lines(errs)); diff != "" {
 			t.Errorf("%q: %s", name, diff)
 		}
 	}
-	_, errs := soundPool("databases", poolWith("nodeSelector", strings.Repeat(" ", maxSize)), nil)
+	_, errs := ParsePool("databases", poolWith("nodeSelector", strings.Repeat(" ", maxSize)), nil)
 	want := []string{"data: Invalid value: keys and values together may have 65536 bytes, found 65548"}
 	if diff := cmp.Diff(want, lines(errs)); diff != "" {
 		t.Error(diff)

@@ -26,6 +26,47 @@ func (w *MaintenanceWindow) String() string {
 	return fmt.Sprintf("%s %s for %s", w.ScheduleText, w.TimeZone, w.Duration)
 }
 
+// Until says when the window closes that is open at a time, the zero time if none is. Openings that overlap, or follow each other without a gap, are
+// one. It looks no further than enough: what it returns may be earlier than the real end, but never earlier than enough for that reason.
+func (w *MaintenanceWindow) Until(now, enough time.Time) time.Time {
+	open := w.latest(now)
+	if open.IsZero() {
+		return time.Time{}
+	}
+	closes := open.Add(w.Duration)
+	for closes.Before(enough) {
+		next := w.latest(closes)
+		if !next.After(open) {
+			break
+		}
+		open, closes = next, next.Add(w.Duration)
+	}
+	return closes
+}
+
+// latest is the last opening that is not later than a time and has not ended by then, the zero time if there is none.
+func (w *MaintenanceWindow) latest(t time.Time) time.Time {
+	// A schedule only tells what comes next: look back ever further until something does, and go on from there.
+	for back := time.Minute; ; back *= 2 {
+		back = min(back, w.Duration)
+		open := w.Opens(t.Add(-back))
+		if !open.IsZero() && !open.After(t) {
+			for next := w.Opens(open); !next.IsZero() && !next.After(t); next = w.Opens(open) {
+				open = next
+			}
+			return open
+		}
+		if back == w.Duration {
+			return time.Time{}
+		}
+	}
+}
+
+// Opens says when the window opens next after a time.
+func (w *MaintenanceWindow) Opens(after time.Time) time.Time {
+	return w.Schedule.Next(after.In(w.TimeZone))
+}
+
 // windowText is a maintenance window as it is written.
 type windowText struct {
 	Schedule *string `json:"schedule"`

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"longshore.dev/longshore/observed"
 	"longshore.dev/longshore/status"
@@ -19,9 +20,8 @@ func TestARefusedPoolSaysWhatToDoAndRuntimesCountWhoWaitsForThat(t *testing.T) {
 	_, _, got := w.look()
 	want := []status.PoolReport{{
 		Name: "databases", ConfigMap: "blue", Phase: status.Invalid,
-		Message: "metadata.labels[longshore.dev/pool]: Forbidden: not supported yet: pools; " +
-			"data[soak]: Forbidden: unknown key, expected one of: nodeSelector, maxUnavailable, maintenanceWindow, paused; " +
-			"nothing starts on any node while this pool is refused; delete it: kubectl delete configmap blue",
+		Message: "data[soak]: Forbidden: unknown key, expected one of: nodeSelector, maxUnavailable, maintenanceWindow, paused; " +
+			"nothing starts on any node while this pool is refused; mend it, or delete it: kubectl delete configmap blue",
 	}}
 	if diff := cmp.Diff(want, got.Pools); diff != "" {
 		t.Errorf("pools (-want +got):\n%s", diff)
@@ -34,6 +34,46 @@ func TestARefusedPoolSaysWhatToDoAndRuntimesCountWhoWaitsForThat(t *testing.T) {
 	}
 	if r := report(t, got, "kata"); r.Phase != status.Progressing || r.Message != "0 of 2 nodes done; PoolInvalid 2" {
 		t.Errorf("kata is %s: %s", r.Phase, r.Message)
+	}
+}
+
+func TestAPoolSaysWhatItAsksForAndHowItsNodesStand(t *testing.T) {
+	w := newWorld()
+	w.addRuntime(t, "kata")
+	w.addNode("a", nil)
+	w.addNode("b", nil)
+	_, _, got := w.look()
+	w.snap.Turns.Booked = []observed.Turn{{Node: w.snap.Nodes[0].UID, Runtime: "kata", Revision: report(t, got, "kata").Revision, Operation: observed.Install, ID: "t1"}}
+	asks := map[string]string{"nodeSelector": "*", "maxUnavailable": "100%", "maintenanceWindow": "{schedule: 0 2 * * 6, duration: 4h}"}
+	for name, c := range map[string]struct {
+		data, annotations map[string]string
+		want              status.PoolReport
+	}{
+		"valid": {asks, nil, status.PoolReport{Phase: status.Ready, Nodes: 2, Used: 1, Allowed: 2, Message: "2 nodes; at most 100% out of service at once; window 0 2 * * 6 UTC for 4h0m0s"}},
+		"paused": {
+			map[string]string{"nodeSelector": "*", "paused": "true"},
+			nil,
+			status.PoolReport{Phase: status.Paused, Nodes: 2, Used: 1, Message: "2 nodes; nothing begins while the pool is paused"},
+		},
+		"without nodes": {map[string]string{"nodeSelector": "tier=db"}, nil, status.PoolReport{Phase: status.Ready, Message: `no node matches "tier=db"`}},
+		"refused, with a last good version": {
+			map[string]string{"nodeSelector": "*", "paused": "no"},
+			map[string]string{observed.PoolLastGood: `{"nodeSelector":"*"}`},
+			status.PoolReport{
+				Phase: status.Invalid, Nodes: 2, Used: 1,
+				Message: `data[paused]: Unsupported value: "no": supported values: "true", "false"; the last good version stays in force: 2 nodes`,
+			},
+		},
+	} {
+		w.snap.Pools = []observed.Spec{{Name: "blue", Pool: "databases", Data: c.data, Annotations: c.annotations}}
+		_, _, got := w.look()
+		c.want.Name, c.want.ConfigMap = "databases", "blue"
+		if diff := cmp.Diff([]status.PoolReport{c.want}, got.Pools, cmpopts.IgnoreFields(status.PoolReport{}, "LastGood")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if got.Pools[0].Annotations(c.data)[observed.PoolLastGood] == "" {
+			t.Errorf("%s: no good version is written down", name)
+		}
 	}
 }
 

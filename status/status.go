@@ -73,7 +73,7 @@ type Condition struct {
 
 // Of reports on a decision.
 func Of(snap *observed.Snapshot, plan *desired.Plan, decision *rollout.Decision) *Report {
-	report := &Report{Time: snap.Time, Pools: pools(plan)}
+	report := &Report{Time: snap.Time, Pools: pools(plan, decision)}
 	o := newReporter(snap, decision)
 	for i := range plan.Runtimes {
 		r, sum := &plan.Runtimes[i], &decision.Runtimes[i]

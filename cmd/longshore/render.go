@@ -47,7 +47,7 @@ func (o *specOptions) sited() (*manifests.Renderer, error) {
 	return renderer, renderer.SetSite(files)
 }
 
-// parse reads the spec, or says all that is wrong with it. A pool becomes no objects, and is refused here just as in the cluster.
+// parse reads the spec, or says all that is wrong with it. Of a pool that is valid nothing is returned: it becomes no objects.
 func (d *document) parse() (*spec.Runtime, field.ErrorList) {
 	pool, isPool := d.spec.Labels[observed.LabelPool]
 	_, isSpec := d.spec.Labels[observed.LabelRuntime]
@@ -65,7 +65,7 @@ func (d *document) parse() (*spec.Runtime, field.ErrorList) {
 // objects parses and renders one spec.
 func (d *document) objects(ctx context.Context, renderer *manifests.Renderer) (*spec.Runtime, *manifests.Objects, field.ErrorList) {
 	runtime, errs := d.parse()
-	if len(errs) > 0 {
+	if len(errs) > 0 || runtime == nil {
 		return nil, nil, errs
 	}
 	objects, errs := renderer.Render(ctx, runtime)
@@ -106,6 +106,9 @@ func (o *specOptions) render(ctx context.Context, files []string, env *environme
 		_, objects, wrong := documents[i].objects(ctx, renderer)
 		if len(wrong) > 0 {
 			errs = append(errs, documents[i].wrong(wrong))
+			continue
+		}
+		if objects == nil {
 			continue
 		}
 		var list []any
@@ -173,6 +176,10 @@ func (o *specOptions) validate(ctx context.Context, files []string, env *environ
 		if len(errs) > 0 {
 			fmt.Fprintln(env.stderr, d.wrong(errs))
 			all = false
+			continue
+		}
+		if runtime == nil {
+			fmt.Fprintf(env.stdout, "%s: pool %q is valid\n", d, d.spec.Labels[observed.LabelPool])
 			continue
 		}
 		good++

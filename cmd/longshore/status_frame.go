@@ -56,9 +56,12 @@ func (f *frame) fit() {
 	f.last(faint, fmt.Sprintf("… and %d lines more", over+1))
 }
 
-// pools adds the pools that there is something to say about: a refused one holds every runtime.
+// pools adds the pools that there is something to say about: one of which no version is in force holds every runtime.
 func (f *frame) pools(pools []status.PoolReport) {
 	for _, p := range pools {
+		if p.Phase == status.Ready {
+			continue
+		}
 		s := normal
 		if p.Phase == status.Invalid {
 			s = bad

@@ -76,7 +76,7 @@ func (l *lines) tellPools(at string, pools []status.PoolReport) {
 	for _, name := range slices.Sorted(maps.Keys(l.pools)) {
 		if !there[name] {
 			delete(l.pools, name)
-			l.tell(at, "pool "+name+": there is nothing against it any more")
+			l.tell(at, "pool "+name+" is gone")
 		}
 	}
 }

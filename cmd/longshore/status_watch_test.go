@@ -188,7 +188,7 @@ func TestAWatchShowsARefusedPoolAboveAllElse(t *testing.T) {
 	if shown := term.seen(); strings.Contains(shown, "pool") {
 		t.Errorf("the screen still shows\n%s", shown)
 	}
-	if told := out.String(); strings.Count(told, "pool blue (ConfigMap pool-blue) Invalid: ") != 1 || strings.Count(told, "pool blue: there is nothing against it any more") != 1 {
+	if told := out.String(); strings.Count(told, "pool blue (ConfigMap pool-blue) Invalid: ") != 1 || strings.Count(told, "pool blue is gone") != 1 {
 		t.Errorf("the lines are\n%s", told)
 	}
 }
