@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,7 @@ import (
 	"longshore.dev/longshore/manifests"
 	"longshore.dev/longshore/observed"
 	"longshore.dev/longshore/rollout"
+	"longshore.dev/longshore/status"
 )
 
 // workers is how many node patches are under way at once: enough to hide the answer times, few enough to leave the API server
@@ -51,6 +53,7 @@ func (c *Controller) act(ctx context.Context, snap *observed.Snapshot, plan *des
 			errs = append(errs, err)
 		}
 	}
+	note(c.giveUp(ctx, plan, decision))
 	// No gate opens before it is seen that its payload may set its label.
 	note(false, c.doneLabels(ctx, snap, decision))
 	// Before any pod is made that pulls with it.
@@ -61,6 +64,29 @@ func (c *Controller) act(ctx context.Context, snap *observed.Snapshot, plan *des
 	note(c.classes(ctx, snap, plan, decision))
 	note(c.remove(ctx, decision))
 	c.forgetApplied(decision)
+	return wrote, errors.Join(errs...)
+}
+
+// giveUp writes down which revisions are bad. Nobody acts on that before it is read again.
+func (c *Controller) giveUp(ctx context.Context, plan *desired.Plan, decision *rollout.Decision) (bool, error) {
+	var errs []error
+	wrote := false
+	for _, bad := range decision.Bad {
+		r := runtimeOf(plan, bad.Runtime)
+		rev := r.Revision(bad.Revision)
+		mark := observed.Bad{To: bad.To, Reason: bad.Reason, Time: c.Clock.Now().UTC().Truncate(time.Second)}
+		if err := c.Revisions.MarkRevision(ctx, rev, rev.Number, map[string]string{observed.AnnotationBad: mark.Text()}); err != nil {
+			if apply.Outrun(err) {
+				c.outrunBy(err)
+				continue
+			}
+			errs = append(errs, err)
+			continue
+		}
+		wrote = true
+		c.Log.Warn("revision is given up", zap.String("runtime", bad.Runtime), zap.String("revision", bad.Revision), zap.String("to", bad.To), zap.String("why", bad.Reason))
+		c.Events.Spec(r.Source, corev1.EventTypeWarning, "RevisionGivenUp", status.GivenUpWords(bad.Revision, &mark))
+	}
 	return wrote, errors.Join(errs...)
 }
 

@@ -62,7 +62,7 @@ func TestWhateverHappensTheBudgetHolds(t *testing.T) {
 				}
 				return result
 			}
-			keys := []string{"maxUnavailable", "2", "onFailure", "Halt", "maxFailed", "1"}
+			keys := []string{"maxUnavailable", "2", "onFailure", []string{"Halt", "Rollback"}[seed/2%2], "maxFailed", "1"}
 			if seed%2 == 1 {
 				keys = append(keys, "waves", "[{name: one, nodes: 1, soak: 20s}, {name: few, nodeSelector: 'kubernetes.io/hostname in (node-3,node-4)', maxUnavailable: 1}]")
 			}

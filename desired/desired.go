@@ -66,6 +66,13 @@ type Runtime struct {
 	Prepare *Prepare
 	// Vanished is when the last spec was gone; zero while there is one.
 	Vanished time.Time
+	// Bad says that the newest revision is not to be tried again, and that Goal is the one that nodes go back to. BadRevision is its name.
+	Bad         *observed.Bad
+	BadRevision string
+	// Pause is what people said who paused the runtime, nil if nobody did.
+	Pause *observed.Pause
+	// Unheard says what is wrong with what people asked for, "" if nothing is.
+	Unheard string
 	// Removing is true when the grace is over and every node is to be uninstalled.
 	Removing bool
 	// NothingSelected is true while a spec edit that left no node selected keeps everything as it is.
@@ -112,6 +119,7 @@ const (
 	WhyDeleted
 	WhyNothingSelected
 	WhyNoGoal
+	WhyBad
 )
 
 // Revision returns the runtime's revision of that name, nil if it is not (or no longer) known.
@@ -134,6 +142,9 @@ func (r *Runtime) Current(revision string) bool {
 	}
 	return slices.Contains(r.renamed, revision)
 }
+
+// GivenUp tells whether the newest revision is bad and there is none to go back to: nodes are uninstalled.
+func (r *Runtime) GivenUp() bool { return r.Bad != nil && r.Bad.To == "" }
 
 // Frozen tells whether no new turn may be booked for the runtime, and why. Nothing that a spec said holds its own uninstall up.
 func (r *Runtime) Frozen() (Why, bool) {
@@ -307,6 +318,7 @@ type standing struct{ selected, carries bool }
 //	the spec is gone, grace over          Removed if it carries anything
 //	the spec is gone, within the grace    Keep if it carries anything or was selected
 //	the spec is gone, not yet remembered  the same
+//	the newest revision is bad, the first Removed if it carries anything
 //	selected, a goal exists               Installed
 //	an edit selected nothing at all       Keep if it carries anything
 //	not selected for long enough          Removed if it carries anything
@@ -330,6 +342,10 @@ func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snap
 		return Target{}
 	case r.Spec == nil || r.Goal == nil:
 		return keep(WhyNoGoal)
+	case r.GivenUp() && is.carries:
+		return Target{Want: Removed, Why: WhyBad}
+	case r.GivenUp():
+		return Target{}
 	case is.selected:
 		return Target{Want: Installed, Why: WhySelected}
 	case !is.carries:

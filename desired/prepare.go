@@ -45,24 +45,35 @@ func (r *Runtime) inForce(parse Parser) {
 		return
 	}
 	newest := r.History[0]
+	r.Pause = newest.Pause()
 	if text := newest.Annotations[observed.AnnotationVanished]; text != "" {
 		if t, err := time.Parse(time.RFC3339, text); err == nil {
 			r.Vanished = t
 		}
 	}
 	r.NothingSelected = newest.Annotations[observed.AnnotationNothingSelected] != ""
-	var data map[string]string
-	if err := json.Unmarshal([]byte(newest.Annotations[observed.AnnotationSpec]), &data); err != nil {
-		return
-	}
-	parsed, errs := parse(r.Name, data, nil)
-	if image := newest.Annotations[observed.AnnotationPayload]; image != "" && len(errs) == 0 {
-		parsed = parsed.WithPayload(image)
-	}
-	if len(errs) > 0 || newest.Content == nil || !slices.Contains(parsed.Revisions(), newest.Revision) {
+	parsed := remembers(newest, parse)
+	if parsed == nil {
 		return
 	}
 	r.Spec, r.Goal, r.renamed = parsed, newest, parsed.Revisions()
+	r.goBack(parse)
+}
+
+// remembers is the spec that a revision was last made from, nil if that cannot be read or is none of its own.
+func remembers(rev *observed.Revision, parse Parser) *spec.Runtime {
+	var data map[string]string
+	if err := json.Unmarshal([]byte(rev.Annotations[observed.AnnotationSpec]), &data); err != nil {
+		return nil
+	}
+	parsed, errs := parse(rev.Runtime, data, nil)
+	if image := rev.Annotations[observed.AnnotationPayload]; image != "" && len(errs) == 0 {
+		parsed = parsed.WithPayload(image)
+	}
+	if len(errs) > 0 || rev.Content == nil || !slices.Contains(parsed.Revisions(), rev.Revision) {
+		return nil
+	}
+	return parsed
 }
 
 // ask compares what the spec asks for with what is in force and says what has to be prepared.
@@ -150,7 +161,9 @@ func (r *Runtime) remember(asked *spec.Runtime, snap *observed.Snapshot) map[str
 		observed.AnnotationPayload:         "",
 		observed.AnnotationVanished:        "",
 		observed.AnnotationNothingSelected: "",
+		observed.AnnotationPause:           r.paused(),
 	}
+	r.judge(asked, string(data), annotations, snap.Time)
 	if asked.Overridden {
 		annotations[observed.AnnotationPayload] = asked.PayloadImage
 	}
@@ -184,15 +197,17 @@ func (r *Runtime) vanish(snap *observed.Snapshot) {
 	}
 }
 
-// comeBack takes the mark of a vanished spec off when there is a spec again, even one that is not in force.
+// comeBack takes the mark of a vanished spec off when there is a spec again, even one that is not in force, and hears whether people paused it: a slip in
+// the spec must not keep anybody from that.
 func (r *Runtime) comeBack() {
-	if r.Vanished.IsZero() || len(r.History) == 0 {
+	if len(r.History) == 0 {
 		return
 	}
-	r.Prepare = &Prepare{
-		Runtime: r.Name, Revision: r.History[0], Number: r.History[0].Number, Source: r.Source,
-		Annotations: map[string]string{observed.AnnotationVanished: ""},
+	annotations := map[string]string{observed.AnnotationVanished: "", observed.AnnotationPause: r.paused()}
+	if !differ(r.History[0].Annotations, annotations) {
+		return
 	}
+	r.Prepare = &Prepare{Runtime: r.Name, Revision: r.History[0], Number: r.History[0].Number, Source: r.Source, Annotations: annotations}
 }
 
 func (r *Runtime) nextNumber() int64 {

@@ -198,6 +198,8 @@ func marks(annotations map[string]string) string {
 		short := strings.TrimPrefix(key, "longshore.dev/")
 		switch {
 		case key == observed.AnnotationSpec || key == observed.AnnotationSource:
+		case annotations[key] == "" && (key == observed.AnnotationBad || slices.Contains(observed.PeopleAnnotations, key)):
+			// They nearly never are there, and have tests of their own.
 		case annotations[key] == "":
 			words = append(words, "-"+short)
 		default:

@@ -26,6 +26,14 @@ func specOf(cm *corev1.ConfigMap) observed.Spec {
 			s.Annotations[key] = value
 		}
 	}
+	for _, key := range observed.PeopleAnnotations {
+		if value, ok := cm.Annotations[key]; ok {
+			if s.People == nil {
+				s.People = map[string]string{}
+			}
+			s.People[key] = value
+		}
+	}
 	return s
 }
 

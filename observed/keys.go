@@ -36,9 +36,28 @@ const (
 	AnnotationSource = Domain + "/source"
 	// AnnotationNothingSelected stands while a spec edit that left no node selected is in force: nothing is uninstalled then.
 	AnnotationNothingSelected = Domain + "/nothing-selected"
+	// AnnotationBad stands where the revision is not to be tried again, and says where nodes go back to, as JSON (see [Bad]).
+	AnnotationBad = Domain + "/bad"
 	// AnnotationVanished is when the last spec of the runtime was gone, in RFC 3339.
 	AnnotationVanished = Domain + "/vanished"
 )
+
+// Annotations that people write on a spec, never data, so that nothing undoes them and immutable ConfigMaps have them as well. What is heard of them stands under the
+// same key on the runtime's newest ControllerRevision.
+const (
+	// AnnotationPause pauses the runtime; its value is the reason. "false" resumes it, also where an earlier ConfigMap of the runtime was paused.
+	AnnotationPause = Domain + "/pause"
+	// AnnotationRetry with a new value has a bad revision tried again.
+	AnnotationRetry = Domain + "/retry"
+	// AnnotationRollback is two revisions, with a space between: which one is to be given up, and which one nodes shall go back to.
+	AnnotationRollback = Domain + "/rollback"
+)
+
+// PeopleAnnotations are the annotations that people write on a spec, sorted.
+var PeopleAnnotations = []string{AnnotationPause, AnnotationRetry, AnnotationRollback}
+
+// Resumed is the value of [AnnotationPause] that ends a pause.
+const Resumed = "false"
 
 // DoneLabelsName is the name of the ConfigMap with the labels that payloads may change on their own nodes, and DoneLabelsKey its only key:
 // one label key a line, sorted. An admission policy reads it.

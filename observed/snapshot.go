@@ -75,6 +75,8 @@ type Spec struct {
 	BinaryData map[string][]byte `json:"binaryData,omitempty"`
 	// Annotations are those of Longshore only (see [SpecAnnotations]).
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// People is what people wrote on it (see [PeopleAnnotations]).
+	People map[string]string `json:"people,omitempty"`
 }
 
 // Node is one node, as far as Longshore looks at it.

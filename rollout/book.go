@@ -334,6 +334,8 @@ func (d *decider) unfit(w *wish, begins bool) obstacle {
 		return obstacle{reason: PoolInvalid, message: d.closed}
 	case begins && w.r.Spec != nil && w.r.Spec.Paused && !w.r.Removing:
 		return obstacle{reason: Paused, message: "the spec is paused"}
+	case begins && w.r.Pause != nil && !w.r.Removing:
+		return obstacle{reason: Paused, message: fmt.Sprintf("people paused the runtime: %q", w.r.Pause.Reason)}
 	case begins && w.sum.Halted != "" && !w.retry:
 		return obstacle{reason: Halted, message: w.sum.HaltedMessage}
 	}

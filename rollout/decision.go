@@ -26,6 +26,8 @@ type Decision struct {
 	Moves []Move
 	// Holds are the selected or carrying nodes that are not done and that nothing is done to right now, with the reason.
 	Holds []Hold
+	// Bad are revisions to be given up.
+	Bad []Bad
 	// Objects says which installers, classes and snapshots should be there.
 	Objects Objects
 	// Runtimes sums up, in the order of the plan.
@@ -162,9 +164,21 @@ type PoolSummary struct {
 
 // FailedNode is a node that failed, with its last words.
 type FailedNode struct {
-	Node    string
-	Reason  string
-	Message string
+	Node      string
+	Reason    string
+	Message   string
+	Operation observed.Operation
+}
+
+func (f FailedNode) install() bool { return f.Operation == observed.Install }
+
+// Bad is a revision that is not to be tried again: to be written down before anybody acts on it.
+type Bad struct {
+	Runtime, Revision string
+	// To is the revision that nodes go back to, "" where there is none.
+	To string
+	// Reason is in words.
+	Reason string
 }
 
 // Objects says what should be there besides nodes' keys. What is right already is in it as well.

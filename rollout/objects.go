@@ -20,8 +20,11 @@ func (d *decider) objects() {
 	for i := range d.plan.Runtimes {
 		r := &d.plan.Runtimes[i]
 		known[r.Name] = true
-		if r.Goal != nil && !r.Removing && r.Spec != nil && r.Selected > 0 {
+		if r.Goal != nil && !r.Removing && !r.GivenUp() && r.Spec != nil && r.Selected > 0 {
 			d.need(&visit{r: r}, r.Goal.Revision, observed.Install)
+		}
+		if r.Unheard != "" {
+			d.warn(r, "NotObeyed", r.Unheard)
 		}
 		d.classes(r, d.kinds[i])
 		d.revisions(r, d.kinds[i])
@@ -104,11 +107,11 @@ func (d *decider) outdated() {
 //	in the spec, ours             keep right
 //	in the spec, somebody else's  leave alone and say so, unless it is handed over
 //	ours, not in the spec         delete when no ready node is at another revision that has it
-//	ours, runtime being removed   delete when no node carries the runtime
+//	ours, runtime being removed   delete when no node carries the runtime; so where its only revision is bad
 func (d *decider) classes(r *desired.Runtime, states []*observed.State) {
 	offers := offered(r, states)
 	asked := map[string]bool{}
-	if r.Spec != nil && !r.Removing {
+	if r.Spec != nil && !r.Removing && !r.GivenUp() {
 		for _, c := range r.Spec.RuntimeClasses {
 			asked[c.Name] = true
 			d.class(r, c, offers)
@@ -123,7 +126,8 @@ func (d *decider) classes(r *desired.Runtime, states []*observed.State) {
 			// Nobody knows what is asked for.
 			continue
 		}
-		if (r.Removing && r.Carrying == 0) || (!r.Removing && !hasClass(offers, c.Name)) {
+		removing := r.Removing || r.GivenUp()
+		if (removing && r.Carrying == 0) || (!removing && !hasClass(offers, c.Name)) {
 			d.remove(ObjectRef{Kind: "RuntimeClass", Name: c.Name, UID: c.UID, Runtime: r.Name})
 		}
 	}

@@ -61,6 +61,10 @@ type scenario struct {
 	listed string
 	// tokenless is true where the payloads have no token that the list would be for.
 	tokenless bool
+	// bad is what the revision new is marked with: the revision to go back to, "-" for none; it is not marked where it is empty.
+	bad string
+	// paused is why people paused the runtime.
+	paused string
 	// pools are the names of ConfigMaps with the pool label that are refused.
 	pools string
 	// pool has pools that are not, lines of `name key: value`; every node is in them if nodeSelector is not said.
@@ -609,6 +613,93 @@ func scenarios() map[string]scenario {
 			world: `a  kata  -  -`,
 			want:  `hold a PoolInvalid "nothing starts on any node while the pool in ConfigMap \"kata\" is refused (metadata.labels[longshore.dev/pool]: Forbidden: the ConfigMap also has the label longshore.dev/runtime: it is the spec of a runtime or a pool, not both); take the pool label off: kubectl label configmap kata longshore.dev/pool-"`,
 		},
+		"more failed nodes than are put up with: the revision is given up for the one that nodes offered before": {
+			spec: `onFailure: Rollback
+			       maxFailed: 1`,
+			world: `a  kata  Failed  new  since 1h  failure InstallFailed  previous old
+			        b  kata  Failed  new  since 1h  failure InstallFailed  previous old
+			        c  kata  Ready   old  since 2h
+			        d  kata  -       -`,
+			want: `bad new to old "2 nodes failed (maxFailed 1): a, b"
+			       hold c Halted "2 nodes failed (maxFailed 1): a, b; revision new is given up"
+			       hold d Halted "2 nodes failed (maxFailed 1): a, b; revision new is given up"`,
+		},
+		"where no node offered any revision before, there is none to go back to": {
+			spec: "onFailure: Rollback",
+			world: `a  kata  Failed  new  since 1h  failure InstallFailed
+			        b  kata  Ready   new  since 1h`,
+			want: `bad new to  "1 nodes failed (maxFailed 0): a"`,
+		},
+		"as many failed nodes as are put up with give nothing up": {
+			spec: `onFailure: Rollback
+			       maxFailed: 1
+			       maxUnavailable: 2`,
+			world: `a  kata  Failed  new  since 1h  failure InstallFailed
+			        b  kata  -       -`,
+			want: `book b install new
+			       hold b WaitingForTurn "the turn is being booked"`,
+		},
+		"a failed uninstall gives nothing up": {
+			spec: "onFailure: Rollback",
+			world: `a  kata  Failed  new  since 1h  failure UninstallFailed  uninstalling
+			        b  kata  Ready   old  since 1h`,
+			want: `hold b Halted "1 nodes failed (maxFailed 0): a; mend the spec, or annotate a node with kata.longshore.dev/retry to try it again"`,
+		},
+		"nodes go back from a bad revision, those that failed first, in the places that they hold": {
+			spec: "onFailure: Rollback",
+			bad:  "old",
+			world: `a  kata  Ready   new  since 2h
+			        b  kata  Failed  new  since 1h  failure InstallFailed  previous old
+			        c  kata  Ready   old  since 2h
+			        d  kata  Installing  new  since 1m  previous old  attempted old  unbegun  pod pulling`,
+			want: `book b install old
+			       move Redirect d Ready old ready TurnReturned "the install of revision new was not wanted any more before its command began"
+			       hold a BudgetUsed "2 of 1 nodes out of service: b, d"
+			       hold b WaitingForTurn "the turn is being booked"`,
+		},
+		"an install of a bad revision whose command has started is finished first": {
+			bad:   "old",
+			world: `a  kata  Installing  new  since 1m  previous old  pod running`,
+			want:  `hold a CommandRunning "step install is running"`,
+		},
+		"when nodes are back, nothing is done, and new nodes get what the others have": {
+			bad: "old",
+			world: `a  kata  Ready  old  since 2h
+			        b  kata  -      -`,
+			want: `book b install old
+			       hold b WaitingForTurn "the turn is being booked"`,
+		},
+		"going back is halted when it fails as well": {
+			spec: "onFailure: Rollback",
+			bad:  "old",
+			world: `a  kata  Failed  old  since 1h  failure InstallFailed  previous new
+			        b  kata  Ready   new  since 2h`,
+			want: `hold b Halted "1 nodes failed (maxFailed 0): a; mend the spec, or annotate a node with kata.longshore.dev/retry to try it again"`,
+		},
+		"with none to go back to, what carries the bad revision is uninstalled, and nothing else is touched": {
+			spec: "onFailure: Rollback",
+			bad:  "-",
+			world: `a  kata  Failed  new  since 1h  failure InstallFailed
+			        b  kata  Ready   new  since 2h
+			        c  kata  -       -`,
+			want: `book a uninstall new
+			       hold a WaitingForTurn "the turn is being booked"
+			       hold b BudgetUsed "1 of 1 nodes out of service: a"`,
+		},
+		"people's pause holds every node that has not begun": {
+			paused: "INC-4711",
+			world: `a  kata  -           -
+			        b  kata  Installing  new  since 1m  pod running`,
+			want: `hold a Paused "people paused the runtime: \"INC-4711\""
+			       hold b CommandRunning "step install is running"`,
+		},
+		"a pause of a spec that is gone keeps nothing on nodes": {
+			paused: "INC-4711",
+			gone:   2 * time.Minute,
+			world:  `a  kata  Ready  new  since 1h`,
+			want: `book a uninstall new
+			       hold a WaitingForTurn "the turn is being booked"`,
+		},
 		"a paused pool holds its nodes, and no others": {
 			spec: "maxUnavailable: 3",
 			pool: `databases nodeSelector: tier=db
@@ -930,6 +1021,16 @@ func (w *world) addRuntime(name string, s scenario) {
 		if strings.Contains(s.lost, revision) {
 			rev.Content = nil
 		}
+		if revision == "new" && s.bad != "" {
+			mark := observed.Bad{Reason: "2 nodes failed", Time: now}
+			if s.bad != "-" {
+				mark.To = w.hash[name+"/"+s.bad]
+			}
+			rev.Annotations[observed.AnnotationBad] = mark.Text()
+		}
+		if s.paused != "" {
+			rev.Annotations[observed.AnnotationPause] = observed.Pause{Reason: s.paused, On: "elsewhere"}.Text()
+		}
 		if s.nothing {
 			rev.Annotations[observed.AnnotationNothingSelected] = "true"
 		}
@@ -1172,6 +1273,9 @@ func (w *world) number(text string) int {
 func (w *world) lines(d *rollout.Decision) []string {
 	var lines []string
 	node := func(uid types.UID) string { return strings.TrimPrefix(string(uid), "uid-") }
+	for _, b := range d.Bad {
+		lines = append(lines, fmt.Sprintf("bad %s to %s %q", w.names[b.Revision], w.names[b.To], b.Reason))
+	}
 	for _, t := range d.Booked {
 		lines = append(lines, fmt.Sprintf("book %s %s %s", node(t.Node), t.Operation, w.names[t.Revision]))
 	}

@@ -76,7 +76,7 @@ func (d *decider) walk(index int) {
 	d.sums = append(d.sums, newSummary(r))
 	sum := &d.sums[len(d.sums)-1]
 	d.countFailed(index, sum)
-	d.halt(r, sum)
+	d.halt(index, sum)
 	c := d.divide(index)
 	d.courses = append(d.courses, c)
 	seen := d.nothingSeen(r, c)

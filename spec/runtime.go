@@ -206,6 +206,19 @@ const (
 	InUseIgnore InUsePolicy = "Ignore"
 )
 
+// WithRolloutOf returns the runtime, rolled out as another version of its spec says: where, how carefully and with which pull secrets. Nothing of that is part of the revision.
+func (r *Runtime) WithRolloutOf(other *Runtime) *Runtime {
+	out := *other
+	out.PayloadImage, out.Overridden, out.InstallerImage = r.PayloadImage, r.Overridden, r.InstallerImage
+	out.InstallCmd, out.UninstallCmd, out.CleanupCmd = r.InstallCmd, r.UninstallCmd, r.CleanupCmd
+	out.Volumes, out.VolumeMounts, out.Env = r.Volumes, r.VolumeMounts, r.Env
+	out.PreInstall, out.PostUninstall = r.PreInstall, r.PostUninstall
+	out.Completion, out.NodeAccess, out.PodSecurity, out.Patches = r.Completion, r.NodeAccess, r.PodSecurity, r.Patches
+	out.InstallDoneLabel, out.UninstallDoneLabel, out.CleanupDoneLabel = r.InstallDoneLabel, r.UninstallDoneLabel, r.CleanupDoneLabel
+	out.RuntimeClasses, out.Verify = r.RuntimeClasses, r.Verify
+	return &out
+}
+
 // Handlers returns the distinct handlers of the runtime's classes, in the order of the spec.
 func (r *Runtime) Handlers() []string {
 	var handlers []string

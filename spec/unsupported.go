@@ -16,7 +16,6 @@ func unsupported(r *Runtime, data map[string]string) field.ErrorList {
 		advice string
 	}{
 		{root.Key("verify"), given("verify"), "leave the key out, the handlers that the kubelet reports are checked"},
-		{root.Key("onFailure"), r.OnFailure == OnFailureRollback, "use Halt or Continue"},
 		{root.Key("drain"), r.Drain != DrainNone, "use None"},
 		{root.Key("deletionPolicy"), r.DeletionPolicy != DeletionBackground, "use Background"},
 		{root.Key("inUsePolicy"), r.InUsePolicy != InUseIgnore, "use Ignore, which is also the default for now"},

@@ -175,6 +175,7 @@ func (r *RuntimeReport) done() int {
 //	another runtime has what this one asks for   Conflict
 //	the newest data is not valid                 Invalid
 //	the spec is gone                             Uninstalling
+//	the newest revision is bad                   Halted
 //	too many nodes failed, or none is selected   Halted
 //	paused with nodes left to do                 Paused
 //	every node is done                           Ready
@@ -191,6 +192,8 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 		return Uninstalling, fmt.Sprintf("%d nodes left%s", sum.Total, why(sum, holds))
 	case r.Spec == nil || r.Prepare != nil:
 		return Progressing, "the revision is being prepared"
+	case r.Bad != nil:
+		return Halted, badWords(r, sum) + tail(sum, holds)
 	case sum.Halted != "":
 		return Halted, sum.HaltedMessage + tail(sum, holds)
 	case sum.Total == 0:
@@ -199,8 +202,30 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 		return Ready, fmt.Sprintf("%d of %d nodes done", sum.Done, sum.Total)
 	case r.Spec.Paused:
 		return Paused, fmt.Sprintf("paused with %d of %d nodes done%s", sum.Done, sum.Total, why(sum, holds))
+	case r.Pause != nil:
+		return Paused, fmt.Sprintf("people paused the runtime (%q) with %d of %d nodes done%s", r.Pause.Reason, sum.Done, sum.Total, why(sum, holds))
 	}
 	return Progressing, fmt.Sprintf("%d of %d nodes done%s", sum.Done, sum.Total, why(sum, holds))
+}
+
+// GivenUpWords says what becomes of nodes when a revision is bad, and why it is.
+func GivenUpWords(revision string, bad *observed.Bad) string {
+	if bad.To == "" {
+		return fmt.Sprintf("revision %s is given up and uninstalled, for there is none to go back to: %s", revision, bad.Reason)
+	}
+	return fmt.Sprintf("revision %s is given up, and nodes go back to revision %s: %s", revision, bad.To, bad.Reason)
+}
+
+// badWords says what is bad, and what people can do.
+func badWords(r *desired.Runtime, sum *rollout.Summary) string {
+	words := GivenUpWords(r.BadRevision, r.Bad)
+	if r.Goal == nil {
+		words += "; the ControllerRevision of that one is not there any more, so that nodes stay as they are"
+	}
+	if sum.Halted != "" {
+		words += "; going back is halted: " + sum.HaltedMessage
+	}
+	return words + "; change the spec, or have it tried again with: longshore retry " + r.Name
 }
 
 func lastGood(r *desired.Runtime) string {
@@ -257,7 +282,7 @@ func conditions(r *desired.Runtime, sum *rollout.Summary, decision *rollout.Deci
 	out := []Condition{
 		{Type: "Ready", Status: truth(report.Phase == Ready), Reason: string(report.Phase)},
 		{Type: "Valid", Status: truth(len(r.Errors) == 0 && r.Conflict == ""), Reason: validReason(r)},
-		{Type: "Halted", Status: truth(sum.Halted != ""), Reason: cmp.Or(string(sum.Halted), "Running"), Message: sum.HaltedMessage},
+		halted(r, sum, truth),
 	}
 	if report.Tainted != "" {
 		out = append(out, Condition{Type: "Tainted", Status: "True", Reason: "PayloadConfig", Message: report.Tainted})
@@ -271,6 +296,15 @@ func conditions(r *desired.Runtime, sum *rollout.Summary, decision *rollout.Deci
 		out = append(out, Condition{Type: "Warning", Status: "True", Reason: "NoNodeMatches", Message: fmt.Sprintf("the selector %q matches no node", r.Spec.NodeSelectorText)})
 	}
 	return out
+}
+
+// halted says whether new turns are given for what the spec asks for.
+func halted(r *desired.Runtime, sum *rollout.Summary, truth func(bool) string) Condition {
+	c := Condition{Type: "Halted", Status: truth(sum.Halted != "" || r.Bad != nil), Reason: cmp.Or(string(sum.Halted), "Running"), Message: sum.HaltedMessage}
+	if r.Bad != nil {
+		c.Reason, c.Message = "RevisionBad", badWords(r, sum)
+	}
+	return c
 }
 
 func validReason(r *desired.Runtime) string {

@@ -103,10 +103,16 @@ func (o *reporter) chapter(node *observed.Node, r *desired.Runtime, target desir
 func want(r *desired.Runtime, target desired.Target) string {
 	switch target.Want {
 	case desired.Installed:
+		if r.Bad != nil {
+			return "revision " + r.Goal.Revision + ", because the spec selects the node, and revision " + r.BadRevision + " is bad"
+		}
 		return "revision " + r.Goal.Revision + ", because the spec selects the node"
 	case desired.Removed:
 		if target.Why == desired.WhyDeleted {
 			return "nothing, because the spec is gone"
+		}
+		if target.Why == desired.WhyBad {
+			return "nothing, because revision " + r.BadRevision + " is bad and there was none before"
 		}
 		return "nothing, because the spec does not select the node any more"
 	case desired.Keep:

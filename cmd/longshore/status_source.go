@@ -33,8 +33,13 @@ func (o *statusOptions) snapshot(ctx context.Context, env *environment) (*observ
 	if err != nil {
 		return nil, err
 	}
+	return o.once(ctx, kube)
+}
+
+// once is the cluster as it is now.
+func (c *connection) once(ctx context.Context, kube kubernetes.Interface) (*observed.Snapshot, error) {
 	var snap *observed.Snapshot
-	err = o.observe(ctx, kube, func() {}, func(_ context.Context, cluster *informers.Cluster) error {
+	err := c.observe(ctx, kube, func() {}, func(_ context.Context, cluster *informers.Cluster) error {
 		snap = cluster.Snapshot(time.Now())
 		return nil
 	})
@@ -42,8 +47,8 @@ func (o *statusOptions) snapshot(ctx context.Context, env *environment) (*observ
 }
 
 // client returns a client of a cluster that answers. wrap may be nil.
-func (o *statusOptions) client(ctx context.Context, wrap transport.WrapperFunc) (kubernetes.Interface, error) {
-	config, kube, err := o.connect(50)
+func (c *connection) client(ctx context.Context, wrap transport.WrapperFunc) (kubernetes.Interface, error) {
+	config, kube, err := c.connect(50)
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +62,8 @@ func (o *statusOptions) client(ctx context.Context, wrap transport.WrapperFunc) 
 }
 
 // observe looks at the cluster with the controller's own eyes while use runs. changed is called when something is not as it was.
-func (o *statusOptions) observe(ctx context.Context, kube kubernetes.Interface, changed func(), use func(context.Context, *informers.Cluster) error) error {
-	cluster, err := informers.New(kube, o.namespace, o.system, changed)
+func (c *connection) observe(ctx context.Context, kube kubernetes.Interface, changed func(), use func(context.Context, *informers.Cluster) error) error {
+	cluster, err := informers.New(kube, c.namespace, c.system, changed)
 	if err != nil {
 		return err
 	}

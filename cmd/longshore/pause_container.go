@@ -2,9 +2,9 @@ package main
 
 import "github.com/spf13/cobra"
 
-// pauseCommand is the main container of installer pods: that it was started shows that the container runtime works after the
+// pauseContainerCommand is the main container of installer pods: that it was started shows that the container runtime works after the
 // installer's commands, and then it waits to be taken away.
-func pauseCommand() *cobra.Command {
+func pauseContainerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "pause-container",
 		Short: "Wait for the end: the main container of installer pods",

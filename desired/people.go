@@ -1,0 +1,97 @@
+package desired
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"longshore.dev/longshore/observed"
+	"longshore.dev/longshore/spec"
+)
+
+// paused is what has to be remembered of a pause, "" for none. A pause outlives the ConfigMap that it was written on: it ends where it is taken off that one again, or
+// when people say so on a later one.
+func (r *Runtime) paused() string {
+	reason, said := r.Source.People[observed.AnnotationPause]
+	switch {
+	case said && reason == observed.Resumed:
+		return ""
+	case said:
+		return observed.Pause{Reason: reason, On: string(r.Source.UID)}.Text()
+	case r.Pause != nil && r.Pause.On != string(r.Source.UID):
+		return r.Pause.Text()
+	}
+	return ""
+}
+
+// judge says whether the asked revision is bad, and what was heard of people's wishes about that. What is bad stays so until the data changes or people
+// have it tried again.
+func (r *Runtime) judge(asked *spec.Runtime, data string, annotations map[string]string, now time.Time) {
+	retry, rollback := r.Source.People[observed.AnnotationRetry], r.Source.People[observed.AnnotationRollback]
+	before := map[string]string{}
+	if len(r.History) > 0 {
+		before = r.History[0].Annotations
+	}
+	bad := ""
+	if len(r.History) > 0 && slices.Contains(asked.Revisions(), r.History[0].Revision) && before[observed.AnnotationSpec] == data {
+		bad = before[observed.AnnotationBad]
+	}
+	if retry != "" && retry != before[observed.AnnotationRetry] {
+		bad = ""
+	}
+	to, err := r.askedBack(asked, rollback)
+	switch {
+	case err != nil:
+		r.Unheard = err.Error()
+	case to != "" && rollback != before[observed.AnnotationRollback]:
+		bad = observed.Bad{To: to, Reason: "people asked for that", Time: now.UTC().Truncate(time.Second)}.Text()
+	}
+	annotations[observed.AnnotationBad] = bad
+	annotations[observed.AnnotationRetry], annotations[observed.AnnotationRollback] = retry, rollback
+}
+
+// askedBack is the revision that people want nodes to go back to, "" where what they want given up is not what the spec asks for any more.
+func (r *Runtime) askedBack(asked *spec.Runtime, rollback string) (string, error) {
+	if rollback == "" {
+		return "", nil
+	}
+	from, to, _ := strings.Cut(rollback, " ")
+	if !slices.Contains(asked.Revisions(), from) {
+		return "", nil
+	}
+	switch rev := r.Revision(to); {
+	case slices.Contains(asked.Revisions(), to):
+		return "", fmt.Errorf("annotation %s: revision %q cannot be gone back to, it is the one that is given up", observed.AnnotationRollback, to)
+	case rev == nil || rev.Content == nil:
+		return "", fmt.Errorf("annotation %s: there is no revision %q to go back to; longshore history %s has those that there are", observed.AnnotationRollback, to, r.Name)
+	}
+	return to, nil
+}
+
+// goBack makes the revision that nodes go back to the goal, where the newest one is bad.
+func (r *Runtime) goBack(parse Parser) {
+	bad := r.History[0].Bad()
+	if bad == nil {
+		return
+	}
+	r.Bad, r.BadRevision = bad, r.History[0].Revision
+	if r.GivenUp() {
+		return
+	}
+	to := r.Revision(bad.To)
+	if to == nil || to.Content == nil {
+		// Nobody knows what to go back to: nodes stay as they are.
+		r.Goal, r.renamed = nil, nil
+		return
+	}
+	r.Goal, r.renamed = to, []string{to.Revision}
+	if before := remembers(to, parse); before != nil {
+		r.Spec, r.renamed = before.WithRolloutOf(r.Spec), before.Revisions()
+		return
+	}
+	// A spec that today's rules refuse: what is known of its classes is their handlers. Those that the bad revision does not have stay as they are.
+	out := *r.Spec
+	out.RuntimeClasses = slices.DeleteFunc(slices.Clone(out.RuntimeClasses), func(c spec.RuntimeClass) bool { return !slices.Contains(to.Content.Handlers(), c.Handler) })
+	r.Spec = &out
+}
