@@ -61,7 +61,7 @@ func nodeAfter(before *observed.Node, n *corev1.Node) observed.Node {
 	out := observed.Node{
 		Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Labels: before.Labels,
 		Annotations: ours(n.Annotations), HasAnnotations: n.Annotations != nil, Taints: n.Spec.Taints,
-		Unschedulable: n.Spec.Unschedulable, Deleting: n.DeletionTimestamp != nil, Handlers: handlers(n),
+		Unschedulable: n.Spec.Unschedulable, Others: unique.Make(observed.Others(n)).Value(), Deleting: n.DeletionTimestamp != nil, Handlers: handlers(n),
 		BootID: unique.Make(n.Status.NodeInfo.BootID).Value(), MachineID: unique.Make(n.Status.NodeInfo.MachineID).Value(),
 	}
 	for _, c := range n.Status.Conditions {

@@ -91,8 +91,10 @@ type Node struct {
 	HasAnnotations bool           `json:"hasAnnotations,omitempty"`
 	Taints         []corev1.Taint `json:"taints,omitempty"`
 	Unschedulable  bool           `json:"unschedulable,omitempty"`
-	Deleting       bool           `json:"deleting,omitempty"`
-	Ready          bool           `json:"ready"`
+	// Others says who else is at work on the node (see [Others]).
+	Others   string `json:"others,omitempty"`
+	Deleting bool   `json:"deleting,omitempty"`
+	Ready    bool   `json:"ready"`
 	// ReadySince is when the Ready condition last changed.
 	ReadySince time.Time `json:"readySince"`
 	// Handlers are the runtime handlers that the kubelet reports, sorted; nil where it reports none at all

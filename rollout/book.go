@@ -202,7 +202,7 @@ func (w wish) compare(other wish) int {
 // passes tells whether what a node waits for goes by soon and without anybody's help, so that nodes of other zones let it go first.
 func passes(reason Reason) bool {
 	switch reason {
-	case Held, NodeNotReady, NodeDeleting, NoSnapshot, PoolPaused, OutsideWindow:
+	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, NoSnapshot, PoolPaused, OutsideWindow:
 		return false
 	default:
 		return true
@@ -255,7 +255,7 @@ func (d *decider) open(w *wish) {
 // giveBack gives a turn back that cannot be used now, so that another node may have the place, and another runtime the node.
 func (d *decider) giveBack(w *wish, o obstacle) {
 	switch o.reason {
-	case Held, NodeNotReady, NodeDeleting, Paused, Halted, PoolPaused, OutsideWindow, WaitingForWave:
+	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, Paused, Halted, PoolPaused, OutsideWindow, WaitingForWave:
 	default:
 		return
 	}
@@ -330,6 +330,10 @@ func (d *decider) unfit(w *wish, begins bool) obstacle {
 		return obstacle{reason: Held, message: fmt.Sprintf("held: %q", w.state.Hold)}
 	case !w.node.Ready:
 		return obstacle{reason: NodeNotReady, message: "the node is NotReady" + since(w.node)}
+	case begins && w.node.Others != "":
+		return obstacle{reason: OthersAtWork, message: w.node.Others}
+	case begins && w.node.Unschedulable:
+		return obstacle{reason: NodeCordoned, message: "somebody cordoned the node"}
 	case begins && d.closed != "":
 		return obstacle{reason: PoolInvalid, message: d.closed}
 	case begins && w.r.Spec != nil && w.r.Spec.Paused && !w.r.Removing:

@@ -79,6 +79,8 @@ const (
 	Held               Reason = "Held"
 	NodeNotReady       Reason = "NodeNotReady"
 	NodeDeleting       Reason = "NodeDeleting"
+	NodeCordoned       Reason = "NodeCordoned"
+	OthersAtWork       Reason = "OthersAtWork"
 	OtherRuntime       Reason = "OtherRuntime"
 	WaitingForWave     Reason = "WaitingForWave"
 	WaitingForZone     Reason = "WaitingForZone"

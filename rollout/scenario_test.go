@@ -40,6 +40,7 @@ import (
 //	machine M      the machine of the progress        reason R       the reason in the progress
 //	failure R      like reason, for failed installs   uninstalling   the operation is uninstall
 //	step S         the step of the gate and its pod   labelled 5s    the done label has been as wanted for so long
+//	cordoned       somebody cordoned the node         others "text"  somebody else is at work on it
 //
 // A line of the decision is a move, a booking, an end of one, or a hold.
 type scenario struct {
@@ -700,6 +701,20 @@ func scenarios() map[string]scenario {
 			want: `book a uninstall new
 			       hold a WaitingForTurn "the turn is being booked"`,
 		},
+		"nothing begins on a node that somebody cordoned or works on, and what is under way there goes on": {
+			spec: "maxUnavailable: 4",
+			world: `a  kata  -           -    cordoned
+			        b  kata  Installing  new  since 1m  pod running  cordoned
+			        c  kata  -           -    others "kured reboots the node"
+			        d  kata  -           -    booked new/install  cordoned
+			        e  kata  Ready       new  since 1h  handlers runc  cordoned`,
+			want: `move Repair e Ready new HandlerLost "the node does not report handler kata any more"
+			       move ReturnTurn d Pending TurnReturned "somebody cordoned the node"
+			       hold a NodeCordoned "somebody cordoned the node"
+			       hold b CommandRunning "step install is running"
+			       hold c OthersAtWork "kured reboots the node"
+			       hold d NodeCordoned "somebody cordoned the node"`,
+		},
 		"a paused pool holds its nodes, and no others": {
 			spec: "maxUnavailable: 3",
 			pool: `databases nodeSelector: tier=db
@@ -1074,7 +1089,7 @@ func doneLabelsOf(s scenario, revision string) map[string]string {
 // options are the words behind the first four of a node's line, by name.
 func options(words []string) map[string]string {
 	plain := map[string]bool{
-		"unlabelled": true, "unbooked": true, "uninstalling": true, "unready": true, "ungated": true, "ready": true, "otherpod": true, "excused": true, "anew": true, "unbegun": true, "gated": true,
+		"unlabelled": true, "unbooked": true, "cordoned": true, "uninstalling": true, "unready": true, "ungated": true, "ready": true, "otherpod": true, "excused": true, "anew": true, "unbegun": true, "gated": true,
 	}
 	out := map[string]string{}
 	for i := 0; i < len(words); i++ {
@@ -1142,6 +1157,8 @@ func (w *world) addNode(line string) {
 }
 
 func (w *world) nodeOptions(n *observed.Node, runtime string, o map[string]string) {
+	n.Unschedulable = n.Unschedulable || o["cordoned"] != ""
+	n.Others = cmp.Or(n.Others, o["others"])
 	if o["unlabelled"] != "" {
 		n.Labels = n.Labels.With("skip-"+runtime, "yes")
 		// Long enough to count.

@@ -141,7 +141,7 @@ func (d *decider) hasTurn(runtime string, node *observed.Node) bool {
 
 // idle tells whether nothing is done with a node until somebody, or the node itself, has it otherwise.
 func (d *decider) idle(node *observed.Node, s *observed.State) bool {
-	return node.Deleting || !node.Ready || (s != nil && s.Held)
+	return node.Deleting || !node.Ready || node.Unschedulable || node.Others != "" || (s != nil && s.Held)
 }
 
 // openWave finds the wave that has its turn, once every node was visited. A wave is over when each of its nodes is done, has failed as often as is
@@ -209,7 +209,7 @@ func (s *waveStands) words(w *wave) string {
 	case s.soaking > 0 && s.done+s.failed+s.idle+s.soaking == w.nodes:
 		return fmt.Sprintf("waiting for wave %s to soak until %s", w.name, s.until.UTC().Format("2006-01-02T15:04:05Z"))
 	case s.done == 0 && s.failed+s.idle == w.nodes:
-		return fmt.Sprintf("waiting for wave %s, which has shown nothing yet: of its %d nodes %d failed, and %d are held, NotReady or being deleted", w.name, w.nodes, s.failed, s.idle)
+		return fmt.Sprintf("waiting for wave %s, which has shown nothing yet: of its %d nodes %d failed, and %d are held, NotReady, cordoned, being deleted or under others' maintenance", w.name, w.nodes, s.failed, s.idle)
 	}
 	return fmt.Sprintf("waiting for wave %s: %d of %d nodes done", w.name, s.done, w.nodes)
 }

@@ -73,7 +73,7 @@ func TestWaves(t *testing.T) {
 			spec: inWaves,
 			world: `a  kata  -  -
 			        b  kata  -  -  label canary=yes  hold "disk"`,
-			want: `hold a WaitingForWave "waiting for wave canary, which has shown nothing yet: of its 1 nodes 0 failed, and 1 are held, NotReady or being deleted"
+			want: `hold a WaitingForWave "waiting for wave canary, which has shown nothing yet: of its 1 nodes 0 failed, and 1 are held, NotReady, cordoned, being deleted or under others' maintenance"
 			       hold b Held "held: \"disk\""`,
 		},
 		"a wave with failures that are put up with is over": {

@@ -22,12 +22,25 @@ const (
 	fullDisk = "full-disk"
 )
 
+func cordon(y *story) {
+	y.kubectl("cordon", y.nodes[0])
+	y.t.Cleanup(func() { y.kubectlLater("uncordon", y.nodes[0]) })
+}
+
 // machines are what happens to a node while the command runs on it.
 var machines = map[string][]step{
-	"cordoned": always(func(y *story) {
-		y.kubectl("cordon", y.nodes[0])
-		y.t.Cleanup(func() { y.kubectlLater("uncordon", y.nodes[0]) })
-	}, "%s"),
+	// What is under way is finished; nothing begins on a node that somebody cordoned.
+	"cordoned": {
+		{do: apply("1"), strike: cordon, ran: "install 1", version: "1"},
+		{do: apply("2"), after: func(y *story) {
+			y.wait(y.t.Context(), "the node waits because it is cordoned", func(ctx context.Context) (bool, string) {
+				st := y.status(ctx, y.specName())
+				return strings.HasSuffix(st.message, "; NodeCordoned 1"), fmt.Sprintf("%+v", st)
+			})
+			y.kubectl("uncordon", y.nodes[0])
+		}, ran: "install 2", version: "2"},
+		{do: remove, strike: cordon, ran: "uninstall 2"},
+	},
 	"tainted": always(func(y *story) {
 		y.kubectl("taint", "node", y.nodes[0], "--overwrite", "maintenance=now:NoExecute", "maintenance=now:NoSchedule")
 		y.t.Cleanup(func() { y.kubectlLater("taint", "node", y.nodes[0], "maintenance-") })
