@@ -125,3 +125,26 @@ func TestAPauseHoldsUntilPeopleResumeUnderWhateverName(t *testing.T) {
 		c.within(5*time.Minute, "every node is at three", c.allAre("kata Ready three HandlersReported ready"))
 	})
 }
+
+func TestAnOrphanedRuntimeStaysAndIsTakenOverByALaterSpec(t *testing.T) {
+	run(t, wellBehaved, threeNodes(spec("kata-1", "one", "deletionPolicy", "Orphan")), func(c *cluster) {
+		c.installed()
+		c.api.Delete(spec("kata-1", ""))
+		c.pass(5 * time.Minute)
+		since, ran := len(c.api.Writes()), len(c.world.Runs())
+		c.pass(24 * time.Hour)
+		if got := c.writes(since); len(got) > 0 || !c.allAre(allReady)() {
+			t.Errorf("nodes are %v after the writes %v", c.nodes(), got)
+		}
+		if got := c.ours(); !slices.Contains(got, "RuntimeClass kata") {
+			t.Errorf("what is left is %v", got)
+		}
+		c.api.Create(spec("kata-2", "one"))
+		c.within(time.Minute, "the later spec is Ready", c.phaseIs("kata-2", "Ready"))
+		if got := len(c.world.Runs()); got != ran {
+			t.Errorf("%d commands ran for a spec that asks for what is there", got-ran)
+		}
+		c.api.Delete(spec("kata-2", ""))
+		c.within(10*time.Minute, "nothing is left", func() bool { return c.allAre("")() && len(c.ours()) == 0 })
+	})
+}

@@ -75,6 +75,8 @@ type Runtime struct {
 	Unheard string
 	// Removing is true when the grace is over and every node is to be uninstalled.
 	Removing bool
+	// Orphaned is true when the grace is over and every node is to keep what it has: the spec said so before it went.
+	Orphaned bool
 	// NothingSelected is true while a spec edit that left no node selected keeps everything as it is.
 	NothingSelected bool
 	// Selected and Carrying count nodes.
@@ -120,6 +122,7 @@ const (
 	WhyNothingSelected
 	WhyNoGoal
 	WhyBad
+	WhyOrphaned
 )
 
 // Revision returns the runtime's revision of that name, nil if it is not (or no longer) known.
@@ -282,8 +285,10 @@ func (r *Runtime) target(snap *observed.Snapshot, opts Options) time.Time {
 	if !r.Vanished.IsZero() {
 		due := r.Vanished.Add(opts.VanishGrace)
 		// A spec that is there again ends the uninstall at once, also where its mark cannot be written.
-		r.Removing = r.Source == nil && !snap.Time.Before(due)
-		if r.Source == nil && !r.Removing {
+		over := r.Source == nil && !snap.Time.Before(due)
+		r.Orphaned = over && r.Spec != nil && r.Spec.DeletionPolicy == spec.DeletionOrphan
+		r.Removing = over && !r.Orphaned
+		if r.Source == nil && !over {
 			later(due)
 		}
 	}
@@ -316,6 +321,7 @@ type standing struct{ selected, carries bool }
 //
 //	nothing valid was ever there          Keep what is there
 //	the spec is gone, grace over          Removed if it carries anything
+//	the same, and its policy was Orphan   Keep if it carries anything
 //	the spec is gone, within the grace    Keep if it carries anything or was selected
 //	the spec is gone, not yet remembered  the same
 //	the newest revision is bad, the first Removed if it carries anything
@@ -335,6 +341,8 @@ func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snap
 		return Target{Want: Removed, Why: WhyDeleted}
 	case r.Removing:
 		return Target{}
+	case r.Orphaned:
+		return keep(WhyOrphaned)
 	case !r.Vanished.IsZero(), r.Source == nil && len(r.History) > 0:
 		if is.selected || is.carries {
 			return Target{Want: Keep, Why: WhyVanished}

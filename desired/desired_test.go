@@ -26,6 +26,7 @@ func ago(d time.Duration) string { return now.Add(-d).Format(time.RFC3339) }
 func TestWhatShouldBeWhere(t *testing.T) {
 	one, two := specOf("kata-1", 20, data("one")), specOf("kata-2", 10, data("two"))
 	invalid := specOf("kata-2", 10, data("two", "nodeSelector", "", "soak", "later"))
+	orphan := specOf("kata-1", 20, data("one", "deletionPolicy", "Orphan"))
 	foreign := of("other", specOf("other", 30, data("one", "runtimeClasses", "[{name: kata, handler: other}]")))
 	handler := of("other", specOf("other", 30, data("one", "runtimeClasses", "[{name: other, handler: kata}]")))
 	class := func(handler, owner string) observed.RuntimeClass {
@@ -197,6 +198,21 @@ func TestWhatShouldBeWhere(t *testing.T) {
 			[]string{"in force one", "removing, gone for 1m0s", "a Removed Deleted"},
 		},
 
+		"a spec whose policy is Orphan leaves what nodes carry, and nothing else": {
+			world{
+				history: []observed.Revision{revision(1, orphan, observed.AnnotationVanished, now.Add(-time.Hour).Format(time.RFC3339))},
+				nodes:   []observed.Node{node("a", "use", "kata="+revision(1, orphan).Revision), node("b", "use")},
+			},
+			[]string{"in force one", "gone for 1h0m0s", "a Keep Orphaned"},
+		},
+		"a later spec goes on with what was left": {
+			world{
+				specs:   []observed.Spec{one},
+				history: []observed.Revision{revision(1, orphan, observed.AnnotationVanished, now.Add(-time.Hour).Format(time.RFC3339))},
+				nodes:   []observed.Node{node("a", "use", "kata="+revision(1, orphan).Revision)},
+			},
+			[]string{"source kata-1", "in force one", "gone for 1h0m0s", "prepare mark one as 1 -nothing-selected -payload -vanished", "a Keep Vanished"},
+		},
 		"a class of an older runtime is not taken": {
 			world{specs: []observed.Spec{one, foreign}, history: []observed.Revision{revision(1, foreign)}, nodes: []observed.Node{node("a", "use")}},
 			[]string{"source kata-1", `conflict RuntimeClass "kata" belongs to runtime "other"`},

@@ -114,7 +114,7 @@ var wants = map[desired.Want]string{desired.Unconcerned: "Unconcerned", desired.
 
 var whys = map[desired.Why]string{
 	desired.WhyNone: "", desired.WhySelected: "Selected", desired.WhyDeselected: "Deselected", desired.WhyMismatch: "Mismatch", desired.WhyVanished: "Vanished",
-	desired.WhyDeleted: "Deleted", desired.WhyNothingSelected: "NothingSelected", desired.WhyNoGoal: "NoGoal",
+	desired.WhyDeleted: "Deleted", desired.WhyNothingSelected: "NothingSelected", desired.WhyNoGoal: "NoGoal", desired.WhyOrphaned: "Orphaned",
 }
 
 // tell puts the plan of kata into lines, with the tags of payloads in place of revisions.

@@ -225,6 +225,8 @@ func (d *decider) holdTarget(v *visit) {
 	switch v.target.Why {
 	case desired.WhyVanished:
 		d.hold(v, SpecGone, "the spec is gone; the uninstall begins unless it comes back")
+	case desired.WhyOrphaned:
+		d.hold(v, Orphaned, "the spec is gone; its deletionPolicy was Orphan, so that the node keeps what it has")
 	case desired.WhyNothingSelected:
 		d.hold(v, NothingSelected, "the spec selects no node any more; nothing is uninstalled until it selects some or is deleted")
 	case desired.WhyMismatch:

@@ -88,6 +88,7 @@ const (
 	WaitingForTurn     Reason = "WaitingForTurn"
 	PreparingInstaller Reason = "PreparingInstaller"
 	SpecGone           Reason = "SpecGone"
+	Orphaned           Reason = "Orphaned"
 	NothingSelected    Reason = "NothingSelected"
 	JustDeselected     Reason = "JustDeselected"
 	NoSnapshot         Reason = "NoSnapshot"

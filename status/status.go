@@ -174,6 +174,7 @@ func (r *RuntimeReport) done() int {
 //
 //	another runtime has what this one asks for   Conflict
 //	the newest data is not valid                 Invalid
+//	the spec is gone, its policy was Orphan      Ready
 //	the spec is gone                             Uninstalling
 //	the newest revision is bad                   Halted
 //	too many nodes failed, or none is selected   Halted
@@ -186,6 +187,8 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 		return Conflict, r.Conflict + lastGood(r)
 	case len(r.Errors) > 0:
 		return Invalid, errorsText(r.Errors) + lastGood(r)
+	case r.Orphaned:
+		return Ready, fmt.Sprintf("the spec is gone since %s; %d nodes keep the runtime, because its deletionPolicy was Orphan", r.Vanished.UTC().Format(time.RFC3339), r.Carrying)
 	case r.Source == nil && !r.Vanished.IsZero() && !r.Removing:
 		return Uninstalling, "the spec is gone since " + r.Vanished.UTC().Format(time.RFC3339) + "; the uninstall begins after the grace unless it comes back"
 	case r.Removing:

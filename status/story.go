@@ -132,6 +132,8 @@ func keepWords(r *desired.Runtime, target desired.Target) string {
 	switch target.Why {
 	case desired.WhyVanished:
 		return "the spec is gone since " + r.Vanished.UTC().Format(time.RFC3339) + ", and may come back"
+	case desired.WhyOrphaned:
+		return "the spec is gone, and its deletionPolicy was Orphan"
 	case desired.WhyNothingSelected:
 		return "an edit left no node selected"
 	case desired.WhyMismatch:
