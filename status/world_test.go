@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -140,6 +141,19 @@ func anyWorld(t *rapid.T) *world {
 	}
 	w.snap.Turns.Exists = rapid.IntRange(0, 9).Draw(t, "turns") > 0
 	w.snap.DaemonSets = slices.DeleteFunc(w.snap.DaemonSets, func(observed.DaemonSet) bool { return rapid.IntRange(0, 9).Draw(t, "missing") == 0 })
+	if rapid.IntRange(0, 4).Draw(t, "bad") == 0 {
+		to := rapid.SampledFrom([]string{"", "gone", w.revisions[names[0]][0]}).Draw(t, "to")
+		w.snap.Revisions[1].Annotations[observed.AnnotationBad] = observed.Bad{To: to, Reason: "2 nodes failed", Time: now}.Text()
+	}
+	if rapid.IntRange(0, 4).Draw(t, "stopped") == 0 {
+		w.snap.Revisions[1].Annotations[observed.AnnotationPause] = observed.Pause{On: "elsewhere"}.Text()
+	}
+	if rapid.IntRange(0, 3).Draw(t, "pooled") == 0 {
+		key, value, _ := strings.Cut(rapid.SampledFrom([]string{
+			"paused=true", "paused=no", "maxUnavailable=1", "maintenanceWindow={schedule: 0 * * * *, duration: 30m}", "maintenanceWindow={schedule: 0 0 1 1 *, duration: 1h}",
+		}).Draw(t, "pool"), "=")
+		w.snap.Pools = append(w.snap.Pools, observed.Spec{Name: "blue", Pool: "blue", Data: map[string]string{"nodeSelector": "kubernetes.io/os", key: value}})
+	}
 	if rapid.IntRange(0, 9).Draw(t, "gone") == 0 {
 		w.snap.Specs = w.snap.Specs[1:]
 		if rapid.Bool().Draw(t, "marked") {
@@ -154,7 +168,8 @@ func anySettings(t *rapid.T) []string {
 	return []string{
 		"paused", strconv.FormatBool(rapid.IntRange(0, 4).Draw(t, "paused") == 0),
 		"maxUnavailable", rapid.SampledFrom([]string{"1", "2", "50%"}).Draw(t, "maxUnavailable"),
-		"onFailure", rapid.SampledFrom([]string{"Halt", "Continue"}).Draw(t, "onFailure"),
+		"onFailure", rapid.SampledFrom([]string{"Halt", "Continue", "Rollback"}).Draw(t, "onFailure"),
+		"deletionPolicy", rapid.SampledFrom([]string{"Background", "Orphan"}).Draw(t, "deletionPolicy"),
 		"soak", rapid.SampledFrom([]string{"0s", "1m"}).Draw(t, "soak"),
 	}
 }
@@ -164,6 +179,7 @@ func (w *world) anyNode(t *rapid.T, n *observed.Node, runtimes []string) {
 		n.ReadySince = now.Add(-rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(t, "notReady"))
 	}
 	n.Deleting = rapid.IntRange(0, 9).Draw(t, "deleting") == 0
+	n.Unschedulable = rapid.IntRange(0, 9).Draw(t, "cordoned") == 0
 	n.Handlers = rapid.SampledFrom([][]string{nil, {"", "runc"}, {"", "crun", "kata", "runc"}}).Draw(t, "handlers")
 	for _, runtime := range runtimes {
 		if rapid.IntRange(0, 5).Draw(t, "unlabelled") == 0 {

@@ -35,7 +35,7 @@ Exit codes: 0 all is well, 1 the input or the cluster is not as it should be, 2 
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(controllerCommand(env), pauseContainerCommand(), renderCommand(env), validateCommand(env), statusCommand(env), waitCommand(env), payloadCommand(env),
+	root.AddCommand(controllerCommand(env), pauseContainerCommand(), renderCommand(env), validateCommand(env), statusCommand(env), planCommand(env), waitCommand(env), payloadCommand(env),
 		pauseCommand(env), resumeCommand(env), retryCommand(env), rollbackCommand(env), historyCommand(env))
 	usages(root)
 	return root
