@@ -23,8 +23,8 @@ import (
 type planOptions struct {
 	statusOptions
 	rendering rendering
-	files []string
-	limit int
+	files     []string
+	limit     int
 }
 
 func planCommand(env *environment) *cobra.Command {
