@@ -30,6 +30,7 @@ func NodePatch(node *observed.Node, move observed.Transition) ([]byte, error) {
 	ops := []operation{{Op: "test", Path: "/metadata/uid", Value: string(move.UID)}}
 	ops = append(ops, annotationOps(node, move)...)
 	ops = append(ops, labelOps(node, move)...)
+	ops = append(ops, taintOps(move)...)
 	return json.Marshal(ops)
 }
 
@@ -88,6 +89,17 @@ func labelOps(node *observed.Node, move observed.Transition) []operation {
 		}
 	}
 	return ops
+}
+
+func taintOps(move observed.Transition) []operation {
+	const path = "/spec/taints"
+	switch {
+	case move.Taints == nil:
+		return nil
+	case len(move.Taints.After) == 0:
+		return []operation{{Op: "test", Path: path, Value: move.Taints.Before}, {Op: "remove", Path: path}}
+	}
+	return []operation{{Op: "test", Path: path, Value: move.Taints.Before}, {Op: "replace", Path: path, Value: move.Taints.After}}
 }
 
 // escape makes a key a part of a JSON Pointer (RFC 6901).

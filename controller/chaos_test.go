@@ -81,8 +81,10 @@ func TestWhateverHappensTheBudgetHolds(t *testing.T) {
 				c.api.Fault(nil)
 				c.api.Lose(nil)
 				calm = true
+				say(c, "kata-1", observed.AnnotationPause, observed.Resumed)
 				for _, n := range simulation.List(c.api, &corev1.Node{}) {
 					annotate(c, n.Name, "kata.longshore.dev/retry", "now")
+					cordon(c, n.Name, false)
 				}
 				change(c, func(data map[string]string) {
 					data["payloadImage"], data["nodeSelector"] = "registry.example.com/kata:last", "*"
@@ -146,6 +148,12 @@ func disorder(c *cluster, d *dice) {
 			change(c, func(data map[string]string) {
 				data["nodeSelector"] = []string{"*", "kubernetes.io/hostname!=node-1"}[d.below(2)]
 			})
+		case 6:
+			cordon(c, fmt.Sprintf("node-%d", d.below(7)), d.below(2) == 0)
+		case 7:
+			say(c, "kata-1", observed.AnnotationPause, []string{"INC-4711", observed.Resumed, observed.Resumed}[d.below(3)])
+		case 8:
+			say(c, "kata-1", observed.AnnotationRetry, strconv.Itoa(d.below(1000)))
 		}
 	}
 	synctest.Wait()
@@ -153,6 +161,10 @@ func disorder(c *cluster, d *dice) {
 
 // poolZone selects the nodes of the pool, where there is one.
 const poolZone = "topology.kubernetes.io/zone=1"
+
+func cordon(c *cluster, node string, cordoned bool) {
+	simulation.Change(c.api, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, func(n *corev1.Node) { n.Spec.Unschedulable = cordoned })
+}
 
 // outOfService fails the test when more nodes than the budget are under way, soaking or failed, or than the pool allows where there is one.
 func (c *cluster) outOfService(budget int) {

@@ -45,6 +45,8 @@ type cluster struct {
 	// tags are the payload tags by revision, to read what stands on nodes.
 	tags map[string]string
 
+	// eyes wraps what the controller sees with, nil for nothing.
+	eyes func(controller.Reader) controller.Reader
 	// registry has the metrics of the controller that runs now.
 	registry *prometheus.Registry
 
@@ -109,8 +111,12 @@ func (c *cluster) launch() func() {
 	}
 	c.registry = prometheus.NewRegistry()
 	writer := apply.New(c.api.Kube, cluster, "longshore", "longshore-system")
+	var eyes controller.Reader = cluster
+	if c.eyes != nil {
+		eyes = c.eyes(cluster)
+	}
 	loop = controller.New(controller.Ports{
-		Reader: cluster, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer, Events: c,
+		Reader: eyes, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer, Events: c,
 		Renderer: manifests.NewRenderer(manifests.Options{PauseImage: "registry.example.com/longshore:1"}),
 		Clock:    clock.RealClock{}, Log: zap.New(c.log), Metrics: controller.NewMetrics(c.registry),
 	}, desired.DefaultOptions())

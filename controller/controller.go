@@ -104,6 +104,9 @@ const key = "pass"
 // patience is how many passes in a row may be outrun before that is worth a warning: a second or so.
 const patience = 5
 
+// breath is how long the loop rests at most after a pass in which nothing was to be done.
+const breath = 50 * time.Millisecond
+
 // StatusInterval is the least time between two writes of a spec's status.
 const StatusInterval = 2 * time.Second
 
@@ -215,7 +218,8 @@ func (c *Controller) catchUp(ctx context.Context) bool {
 func (c *Controller) once(ctx context.Context, item string) {
 	start := c.Clock.Now()
 	again, err := c.Pass(ctx)
-	c.Metrics.pass(c.Clock.Since(start), err)
+	took := c.Clock.Since(start)
+	c.Metrics.pass(took, err)
 	outrun := c.wasOutrun()
 	switch {
 	case ctx.Err() != nil:
@@ -233,6 +237,21 @@ func (c *Controller) once(ctx context.Context, item string) {
 	}
 	if !again.IsZero() {
 		c.queue.AddAfter(item, max(again.Sub(c.Clock.Now()), 0))
+	}
+	if again.IsZero() || again.After(c.Clock.Now()) {
+		c.rest(ctx, min(took, breath))
+	}
+}
+
+// rest keeps passes that have nothing to do from taking more than half of a core: where events come faster than passes are made, as when the pods of a thousand nodes leave,
+// several are looked at at once.
+func (c *Controller) rest(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-c.Clock.After(d):
 	}
 }
 

@@ -148,3 +148,29 @@ func TestAnOrphanedRuntimeStaysAndIsTakenOverByALaterSpec(t *testing.T) {
 		c.within(10*time.Minute, "nothing is left", func() bool { return c.allAre("")() && len(c.ours()) == 0 })
 	})
 }
+
+func TestNewNodesGoFirstAndLoseTheirTaintWhenTheRuntimeIsThere(t *testing.T) {
+	run(t, wellBehaved, threeNodes(spec("kata-1", "two")), func(c *cluster) {
+		c.within(5*time.Minute, "every node is at two", c.allAre("kata Ready two HandlersReported ready"))
+		c.pass(20 * time.Second)
+		taints := []corev1.Taint{
+			{Key: "example.com/other", Effect: corev1.TaintEffectNoSchedule},
+			{Key: observed.NotReadyTaint("kata"), Effect: corev1.TaintEffectNoExecute},
+		}
+		for _, name := range []string{"d", "e", "f"} {
+			n := simulation.ReadyNode(name, nil)
+			n.Spec.Taints = taints
+			c.api.Create(n)
+		}
+		c.within(20*time.Second, "the new nodes are installed at once", c.allAre("kata Ready two HandlersReported ready"))
+		c.pass(5 * time.Second)
+		for _, n := range simulation.List(c.api, &corev1.Node{}) {
+			if n.Name >= "d" && (len(n.Spec.Taints) != 1 || n.Spec.Taints[0].Key != "example.com/other") {
+				t.Errorf("node %s has the taints %v", n.Name, n.Spec.Taints)
+			}
+		}
+		if got := c.turns(); len(got) != 0 {
+			t.Errorf("turns are booked: %v", got)
+		}
+	})
+}

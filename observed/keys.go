@@ -126,6 +126,16 @@ func RetryKey(runtime string) string { return nodeKey(runtime, suffixRetry) }
 // NotReadyTaint is the key of the startup taint of a node that is not in service yet.
 func NotReadyTaint(runtime string) string { return nodeKey(runtime, suffixNotReady) }
 
+// Starting tells whether the node has the startup taint of a runtime: it is not in service yet.
+func (n *Node) Starting(runtime string) bool {
+	for i := range n.Taints {
+		if name, ours := strings.CutSuffix(n.Taints[i].Key, "."+Domain+"/"+suffixNotReady); ours && name == runtime {
+			return true
+		}
+	}
+	return false
+}
+
 // RuntimeOfKey returns the runtime that a node label or annotation belongs to, or "" if it is none of ours.
 func RuntimeOfKey(key string) string {
 	domain, _, ok := strings.Cut(key, "/")

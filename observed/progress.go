@@ -101,6 +101,8 @@ type Progress struct {
 	Exits int `json:"exits,omitempty"`
 	// Excused is true once a kill by the restart of the container runtime was not counted as an attempt.
 	Excused bool `json:"excused,omitempty"`
+	// Unwatched is true of a Ready node that was not in service before, and so is not watched for the soak.
+	Unwatched bool `json:"unwatched,omitempty"`
 	// Turn is the id of the booking that this was written under, or with which it was given back.
 	Turn string `json:"turn,omitempty"`
 
@@ -201,7 +203,7 @@ var knownFields = fieldNames()
 func fieldNames() map[string]bool {
 	full := progressFields{
 		Phase: "x", Operation: "x", Step: "x", Revision: "x", Previous: "x", Attempted: "x", Attempt: 1, Since: time.Unix(1, 0), Reason: "x",
-		Message: "x", PodUID: "x", MachineID: "x", BootID: "x", Cordoned: true, Tainted: true, Retry: "x", Exits: 1, Excused: true, Turn: "x",
+		Message: "x", PodUID: "x", MachineID: "x", BootID: "x", Cordoned: true, Tainted: true, Retry: "x", Exits: 1, Excused: true, Unwatched: true, Turn: "x",
 	}
 	names := map[string]bool{}
 	text, err := json.Marshal(full)

@@ -27,7 +27,7 @@ func drawProgress(t *rapid.T) *Progress {
 		Since:   time.UnixMilli(rapid.Int64Range(0, 4e12).Draw(t, "since")).UTC(),
 		Reason:  text("reason"), Message: text("message"), PodUID: text("podUID"), MachineID: text("machineID"), BootID: text("bootID"),
 		Cordoned: rapid.Bool().Draw(t, "cordoned"), Tainted: rapid.Bool().Draw(t, "tainted"), Retry: text("retry"),
-		Exits: rapid.IntRange(0, 1000).Draw(t, "exits"), Excused: rapid.Bool().Draw(t, "excused"),
+		Exits: rapid.IntRange(0, 1000).Draw(t, "exits"), Excused: rapid.Bool().Draw(t, "excused"), Unwatched: rapid.Bool().Draw(t, "unwatched"),
 	}
 	later := rapid.MapOfN(rapid.StringMatching(`later[A-Z][a-z]{0,5}`), rapid.SampledFrom([]string{`1`, `"x"`, `null`, `[1,"a"]`, `{"a":{"b":true}}`}), 0, 3)
 	for name, value := range later.Draw(t, "unknown") {

@@ -1,6 +1,9 @@
 package observed
 
-import "k8s.io/apimachinery/pkg/types"
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // Transition is one change of what stands on a node for one runtime: a compare-and-swap on the progress annotation.
 type Transition struct {
@@ -17,7 +20,12 @@ type Transition struct {
 	Ready string
 	// Labels are changes to other labels of the node: those by which payloads say that they are done.
 	Labels Labels
+	// Taints is a change of the node's taints, nil where they stay as they are.
+	Taints *Taints
 }
+
+// Taints is a change of a node's taints: all of them as seen, and as they should be. A list has no keys, so that only the whole of it can be compared and swapped.
+type Taints struct{ Before, After []corev1.Taint }
 
 // Labels are changes to labels of a node. A value that is set is not empty.
 type Labels struct {

@@ -70,9 +70,8 @@ func (d *decider) set(v *visit, revision string, operation observed.Operation) {
 
 func (d *decider) put(v *visit, t observed.Turn) {
 	if !v.holds {
-		d.places[v.r.Name]++
 		v.holds, d.bookedNodes[v.n] = true, true
-		d.count(v.n, 1)
+		d.take(v, 1)
 	}
 	t.Node, t.Runtime = v.node.UID, v.r.Name
 	d.booked[v.key()] = t
@@ -96,9 +95,8 @@ func turnOf(p *observed.Progress) observed.Turn {
 // drop takes a booking out.
 func (d *decider) drop(v *visit) {
 	delete(d.booked, v.key())
-	d.places[v.r.Name]--
 	v.holds = false
-	d.count(v.n, -1)
+	d.take(v, -1)
 }
 
 // free ends a booking, and tells whether that takes a write on the node first: one that the progress does not name ends only after
@@ -159,6 +157,7 @@ func (d *decider) book(r *desired.Runtime) {
 	waiting := zones{}
 	for i := range queue {
 		w := &queue[i]
+		d.settleFor(w)
 		o := d.blocked(w)
 		if first := waiting.before(w); o.reason == "" && first != "" {
 			o = obstacle{reason: WaitingForZone, message: first}
@@ -210,15 +209,17 @@ func passes(reason Reason) bool {
 }
 
 // ranks is how many there are.
-const ranks = 3
+const ranks = 4
 
-// rank is the order of turns: nodes that hold a place, then those that people asked to try again, then the rest.
+// rank is the order of turns: nodes that hold a place, then those that are not in service yet, then those that people asked to try again, then the rest.
 func rank(w *wish) int {
 	switch {
 	case w.holds:
 		return 0
-	case w.retry:
+	case w.starts():
 		return 1
+	case w.retry:
+		return 2
 	}
 	return ranks - 1
 }
@@ -298,7 +299,7 @@ func (d *decider) blocked(w *wish) obstacle {
 		if o := d.untimely(w); o.reason != "" {
 			return o
 		}
-		if message, early := d.early(w.visit); early && w.operation == observed.Install {
+		if message, early := d.early(w.visit); early && w.operation == observed.Install && !w.instead {
 			return obstacle{reason: WaitingForWave, message: message}
 		}
 	}
@@ -307,10 +308,11 @@ func (d *decider) blocked(w *wish) obstacle {
 		return obstacle{reason: OtherRuntime, message: "runtime \"" + d.busy[w.n] + "\" is at work on the node"}
 	case w.holds && d.lingering(w.visit) != nil:
 		return obstacle{reason: InstallerLeft, message: leaving(d.lingering(w.visit))}
-	case !w.holds && d.used(w.r.Name) >= w.allowed():
-		return obstacle{reason: BudgetUsed, message: d.budgetUsed(w.r.Name, w.allowed())}
 	case !w.holds && len(d.booked) >= observed.MaxTurns:
 		return obstacle{reason: BudgetUsed, message: "as many nodes are out of service as can be booked, over all runtimes"}
+	case !w.holds && w.starts():
+	case !w.holds && d.used(w.r.Name) >= w.allowed():
+		return obstacle{reason: BudgetUsed, message: d.budgetUsed(w.r.Name, w.allowed())}
 	case !w.holds:
 		if message := d.crowded(w); message != "" {
 			return obstacle{reason: PoolBudgetUsed, message: message}
@@ -340,7 +342,7 @@ func (d *decider) unfit(w *wish, begins bool) obstacle {
 		return obstacle{reason: Paused, message: "the spec is paused"}
 	case begins && w.r.Pause != nil && !w.r.Removing:
 		return obstacle{reason: Paused, message: fmt.Sprintf("people paused the runtime: %q", w.r.Pause.Reason)}
-	case begins && w.sum.Halted != "" && !w.retry:
+	case begins && w.sum.Halted != "" && !w.retry && !w.instead:
 		return obstacle{reason: Halted, message: w.sum.HaltedMessage}
 	}
 	return obstacle{}
@@ -381,7 +383,7 @@ func (d *decider) holders(runtime string) string {
 		if !d.bookedNodes[i] {
 			continue
 		}
-		if _, ok := d.booked[observed.NodeRuntime{Node: d.snap.Nodes[i].UID, Runtime: runtime}]; !ok {
+		if _, ok := d.booked[observed.NodeRuntime{Node: d.snap.Nodes[i].UID, Runtime: runtime}]; !ok || d.snap.Nodes[i].Starting(runtime) {
 			continue
 		}
 		if len(names) == few {

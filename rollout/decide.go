@@ -20,6 +20,7 @@ import (
 //     left for an operation holds its place until the payload, or the next one, is there.
 //   - One operation a node: no turn is booked on a node where another runtime is under way, and no gate opens while any installer pod
 //     is left on the node.
+//     What is not in service yet, by the startup taint, is in no budget.
 //   - Pools: while of a pool no version is in force, nothing is booked for a node that holds no place, and no gate opens but of what is under way.
 //     No node is booked that would be one more out of service than a pool allows, over all runtimes, and no gate opens on a node whose pools are
 //     paused or outside of their windows, but of what is under way.
@@ -121,6 +122,8 @@ type wish struct {
 	operation observed.Operation
 	// retry is true when people asked for another try.
 	retry bool
+	// instead is true when the revision is the last good one and not the goal.
+	instead bool
 	// rank and place are the order of turns.
 	rank  int
 	place place
@@ -189,6 +192,7 @@ func (d *decider) freeTheGone() {
 			d.places[key.Runtime]--
 		}
 	}
+	d.exceptStarting()
 }
 
 // newSummary is that of a runtime before any of its nodes was looked at.
@@ -212,7 +216,7 @@ func (d *decider) makeRoom() {
 // soaked is when a Ready node has been watched for long enough; nothing is watched that nobody asked for any more.
 func (d *decider) soaked(v *visit) time.Time {
 	since := v.state.Progress.Since
-	if v.r.Spec == nil {
+	if v.r.Spec == nil || v.state.Progress.Unwatched {
 		return since
 	}
 	if w := v.wave(); w != nil {

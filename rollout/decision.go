@@ -62,6 +62,7 @@ const (
 	Restart    MoveKind = "Restart"
 	CloseGate  MoveKind = "CloseGate" // between two steps, or before an operation on a payload that stays
 	NextStep   MoveKind = "NextStep"
+	Untaint    MoveKind = "Untaint"
 )
 
 // Reason is why a node waits or failed. Reasons are part of the API.

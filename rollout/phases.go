@@ -190,7 +190,7 @@ func (d *decider) visitReady(v *visit) {
 		d.move(v, Repair, &next, d.gateOf(v, &next), ready)
 		return
 	}
-	if d.noteLate(v) || d.repair(v, ready) {
+	if d.noteLate(v) || d.repair(v, ready) || d.untaint(v) {
 		return
 	}
 	if soaking {

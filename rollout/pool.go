@@ -98,7 +98,7 @@ func (d *decider) untimely(w *wish) obstacle {
 		if g.pool.Paused {
 			return obstacle{reason: PoolPaused, message: fmt.Sprintf("pool %q is paused", g.pool.Name)}
 		}
-		if g.pool.MaintenanceWindow == nil {
+		if g.pool.MaintenanceWindow == nil || w.starts() {
 			continue
 		}
 		timeout := d.timeout(w.visit)

@@ -13,6 +13,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"longshore.dev/longshore/desired"
@@ -41,6 +42,7 @@ import (
 //	failure R      like reason, for failed installs   uninstalling   the operation is uninstall
 //	step S         the step of the gate and its pod   labelled 5s    the done label has been as wanted for so long
 //	cordoned       somebody cordoned the node         others "text"  somebody else is at work on it
+//	starting       the node has the startup taint
 //
 // A line of the decision is a move, a booking, an end of one, or a hold.
 type scenario struct {
@@ -1089,7 +1091,7 @@ func doneLabelsOf(s scenario, revision string) map[string]string {
 // options are the words behind the first four of a node's line, by name.
 func options(words []string) map[string]string {
 	plain := map[string]bool{
-		"unlabelled": true, "unbooked": true, "cordoned": true, "uninstalling": true, "unready": true, "ungated": true, "ready": true, "otherpod": true, "excused": true, "anew": true, "unbegun": true, "gated": true,
+		"unlabelled": true, "unbooked": true, "cordoned": true, "starting": true, "uninstalling": true, "unready": true, "ungated": true, "ready": true, "otherpod": true, "excused": true, "anew": true, "unbegun": true, "gated": true,
 	}
 	out := map[string]string{}
 	for i := 0; i < len(words); i++ {
@@ -1157,6 +1159,9 @@ func (w *world) addNode(line string) {
 }
 
 func (w *world) nodeOptions(n *observed.Node, runtime string, o map[string]string) {
+	if o["starting"] != "" {
+		n.Taints = append(n.Taints, corev1.Taint{Key: observed.NotReadyTaint(runtime), Effect: corev1.TaintEffectNoExecute})
+	}
 	n.Unschedulable = n.Unschedulable || o["cordoned"] != ""
 	n.Others = cmp.Or(n.Others, o["others"])
 	if o["unlabelled"] != "" {

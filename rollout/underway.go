@@ -80,7 +80,7 @@ func (d *decider) unwanted(v *visit) bool {
 	if p.Operation == observed.Uninstall {
 		return v.target.Want == desired.Installed
 	}
-	return v.target.Want == desired.Removed || (d.closed == "" && v.target.Want == desired.Installed && !v.r.Current(p.Revision))
+	return v.target.Want == desired.Removed || (d.closed == "" && v.target.Want == desired.Installed && !v.r.Current(p.Revision) && !v.starting())
 }
 
 // with is the visit of the same node with another progress.

@@ -129,6 +129,7 @@ type seen struct {
 	// soaked is since when a node must have been Ready to have been watched for long enough.
 	soaked  time.Time
 	targets []desired.Target
+	runtime string
 }
 
 // alike is the same for plain nodes whose visits come to the same.
@@ -149,7 +150,7 @@ type outcome struct {
 }
 
 func (d *decider) nothingSeen(r *desired.Runtime, c *course) *seen {
-	s := &seen{soaked: d.snap.Time, targets: r.Targets}
+	s := &seen{soaked: d.snap.Time, targets: r.Targets, runtime: r.Name}
 	if r.Spec == nil {
 		return s
 	}
@@ -178,7 +179,7 @@ func (d *decider) alike(s stand, n int) alike { return alike{says: s.mark.Says, 
 // than the one that was worked on, no time left to be watched, and a kubelet that is heard of.
 func (d *decider) plain(seen *seen, s stand, n int) bool {
 	return s.mark != nil && seen.targets[n].Want == desired.Installed && !d.bookedNodes[n] && len(d.pods[n]) == 0 && d.snap.Nodes[n].Ready &&
-		!s.mark.Since.After(seen.soaked) && s.mark.Machine == d.snap.Nodes[n].MachineID
+		!s.mark.Since.After(seen.soaked) && s.mark.Machine == d.snap.Nodes[n].MachineID && !d.snap.Nodes[n].Starting(seen.runtime)
 }
 
 // learn visits a plain node, and remembers what that comes to if it is no more than an outcome tells.

@@ -307,6 +307,9 @@ func (f *forecaster) move(plan *desired.Plan, m *rollout.Move) {
 	for _, key := range m.Labels.Remove {
 		node.Labels = node.Labels.Without(key)
 	}
+	if m.Taints != nil {
+		node.Taints = m.Taints.After
+	}
 	node.Index()
 	if m.Kind != rollout.OpenGate {
 		return
