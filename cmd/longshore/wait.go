@@ -83,9 +83,8 @@ func ready(r *desired.Runtime, report *status.RuntimeReport, _ string) (done boo
 	if r == nil || r.Source == nil {
 		return false, "there is no spec", false
 	}
-	if said := r.Source.Annotations; r.Prepare != nil && said[observed.SpecObservedData] == status.ObservedData(r.Source.Data) && said[observed.SpecPhase] == string(status.Invalid) {
-		// What the API server has against it only the controller knows.
-		return false, string(status.Invalid) + ": " + said[observed.SpecMessage], true
+	if message, refused := refusedByCluster(r); refused {
+		return false, string(status.Invalid) + ": " + message, true
 	}
 	switch report.Phase {
 	case status.Ready:
@@ -95,6 +94,16 @@ func ready(r *desired.Runtime, report *status.RuntimeReport, _ string) (done boo
 	default:
 		return false, string(report.Phase) + ": " + report.Message, false
 	}
+}
+
+// refusedByCluster tells what the API server, or the controller's policy, has against a spec that can be read: only the controller knows, and says so on the spec.
+func refusedByCluster(r *desired.Runtime) (string, bool) {
+	if r.Source == nil || r.Prepare == nil {
+		return "", false
+	}
+	said := r.Source.Annotations
+	refused := said[observed.SpecPhase] == string(status.Invalid) && said[observed.SpecObservedData] == status.ObservedData(r.Source.Data)
+	return said[observed.SpecMessage], refused
 }
 
 func uninstalled(r *desired.Runtime, report *status.RuntimeReport, _ string) (done bool, stands string, never bool) {

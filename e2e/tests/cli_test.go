@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -150,5 +152,33 @@ func TestWhatIsNotSetUpIsOneLineWithAHint(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("a kubeconfig was written")
+	}
+}
+
+func TestTheDoctorFindsNothingWrongWithADeploymentAndASpecElsewhere(t *testing.T) {
+	s := start(t, "examined")
+	stdout, stderr, code := s.longshore(s.c.Kubeconfig(), "doctor")
+	if code != 0 || strings.Contains(stdout, "WRONG") || !strings.Contains(stdout, "ok     the account system:serviceaccount:longshore-system:longshore has its rights") {
+		t.Errorf("the doctor exited %d: %s%s", code, stdout, stderr)
+	}
+	stray := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "astray", Labels: map[string]string{"longshore.dev/runtime": "examined"}}}
+	if _, err := s.kube.CoreV1().ConfigMaps("default").Create(t.Context(), stray, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.kube.CoreV1().ConfigMaps("default").Delete(ctx, "astray", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	stdout, _, code = s.longshore(s.c.Kubeconfig(), "doctor")
+	if code != 1 || !strings.Contains(stdout, "WRONG  nobody watches the ConfigMaps default/astray; put them into namespace longshore, or delete them") {
+		t.Errorf("with a spec elsewhere the doctor exited %d: %s", code, stdout)
+	}
+	// An account without rights is told what it may not look at, and nothing is claimed to be wrong for that.
+	stdout, _, _ = s.longshore(s.account("default", "default", ""), "doctor")
+	if !strings.Contains(stdout, "note   namespace longshore: this account may not look") || strings.Contains(stdout, "WRONG") {
+		t.Errorf("without rights the doctor says %s", stdout)
 	}
 }

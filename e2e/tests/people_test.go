@@ -94,13 +94,7 @@ func TestPeopleStopAndTurnARollout(t *testing.T) {
 // TestAPoolSaysWhenItsNodesMayBeTouched opens and closes a maintenance window, pauses, and is refused.
 func TestAPoolSaysWhenItsNodesMayBeTouched(t *testing.T) {
 	s := start(t, "pooled")
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.kube.CoreV1().ConfigMaps("longshore").DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "longshore.dev/pool"}); err != nil {
-			t.Error(err)
-		}
-	})
+	s.pools()
 	image := s.payload("pooled:1", map[string]string{"/install.sh": touchScript, "/uninstall.sh": removeScript})
 	waiting := func(reason string) {
 		t.Helper()
@@ -123,4 +117,48 @@ func TestAPoolSaysWhenItsNodesMayBeTouched(t *testing.T) {
 	waiting("PoolPaused")
 	s.apply(poolText + "  maintenanceWindow: '{schedule: \"* * * * *\", duration: 24h}'\n  maxUnavailable: '1'\n")
 	s.ready("pooled", 2)
+}
+
+// TestANewNodeIsInServiceWhenTheRuntimeIsThere has a node with the startup taint go although nothing else may begin.
+func TestANewNodeIsInServiceWhenTheRuntimeIsThere(t *testing.T) {
+	s := start(t, "fresh")
+	s.pools()
+	const taint = "fresh.longshore.dev/not-ready"
+	if _, err := s.c.Kubectl(t.Context(), "taint", "node", nodeB, taint+"=:NoSchedule", "example.com/other=:PreferNoSchedule"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for _, key := range []string{taint, "example.com/other"} {
+			// One of them is gone, if all went well.
+			if _, err := s.c.Kubectl(ctx, "taint", "node", nodeB, key+"-"); err != nil {
+				t.Log(err)
+			}
+		}
+	})
+	image := s.payload("fresh:1", map[string]string{"/install.sh": touchScript, "/uninstall.sh": removeScript})
+	s.apply(poolText + "  maintenanceWindow: '{schedule: 0 0 29 2 *, duration: 1h}'\n")
+	s.phase("everything", "Ready")
+	s.apply(fmt.Sprintf(specText, "fresh", image, "containerd=2"))
+	s.wait(t.Context(), "the new node is in service, and the other one waits for the window", func(ctx context.Context) (bool, string) {
+		st := s.status(ctx, "fresh")
+		taints := s.node(ctx, nodeB).Spec.Taints
+		done := strings.HasPrefix(st.message, "1 of 2 nodes done; OutsideWindow 1") && len(taints) == 1 && taints[0].Key == "example.com/other"
+		return done, fmt.Sprintf("%+v %v", st, taints)
+	})
+	if p := s.progress(t.Context(), nodeA); p.Phase != "" {
+		t.Errorf("the other node was touched: %+v", p)
+	}
+}
+
+// pools takes all pools away at the end of the test, before its runtime goes.
+func (s *suite) pools() {
+	s.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.kube.CoreV1().ConfigMaps("longshore").DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "longshore.dev/pool"}); err != nil {
+			s.t.Error(err)
+		}
+	})
 }
