@@ -67,6 +67,12 @@ unit: ## Unit tests and scenarios of every module
 race: ## Unit tests with the race detector, wherever there are goroutines
 	CGO_ENABLED=1 go test -race -timeout 9m $(CHEAP) ./cmd/... ./controller/...
 
+SEEDS ?= 500
+
+.PHONY: soak
+soak: ## Disorderly histories of the controller in virtual time (SEEDS=500); SEED=17 plays one again
+	SEEDS=$(SEEDS) go test -count=1 -timeout 0 -run TestWhateverHappens ./controller
+
 FUZZTIME ?= 20s
 
 .PHONY: fuzz
