@@ -212,7 +212,7 @@ func (o *orderly) look() {
 }
 
 // since is when something began to be so, the zero time while it is not.
-func since(before time.Time, is bool) time.Time { //nolint:revive // flag-parameter: that is what it is about
+func since(before time.Time, is bool) time.Time {
 	switch {
 	case !is:
 		return time.Time{}

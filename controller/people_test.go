@@ -59,9 +59,9 @@ func TestARevisionThatFailsIsRolledBackAndNotTriedAgain(t *testing.T) {
 		runs, since := len(c.world.Runs()), len(c.api.Writes())
 		c.stop()
 		c.start()
-		c.pass(time.Hour)
+		c.pass(10 * time.Minute)
 		if more := c.writes(since); len(c.world.Runs()) != runs || len(more) > 0 {
-			t.Errorf("in the hour after that %d commands ran, and the writes were %v", len(c.world.Runs())-runs, more)
+			t.Errorf("in ten minutes after that %d commands ran, and the writes were %v", len(c.world.Runs())-runs, more)
 		}
 		// Any change of the spec is another try.
 		change(c, func(data map[string]string) { data["payloadImage"] = "registry.example.com/kata:three" })
@@ -76,7 +76,7 @@ func TestAFirstRevisionThatFailsIsUninstalled(t *testing.T) {
 			return c.status("kata-1", "phase") == "Halted" && strings.Contains(c.status("kata-1", "message"), "is given up and uninstalled")
 		})
 		c.within(5*time.Minute, "nothing is left on any node", c.allAre(""))
-		c.pass(time.Hour)
+		c.pass(10 * time.Minute)
 		if installs := slices.DeleteFunc(c.world.Runs(), func(r simulation.Run) bool { return r.Operation != "install" }); len(installs) != 1 {
 			t.Errorf("it was installed %d times", len(installs))
 		}
@@ -117,7 +117,7 @@ func TestAPauseHoldsUntilPeopleResumeUnderWhateverName(t *testing.T) {
 		c.pass(5 * time.Second)
 		c.api.Create(spec("kata-2", "three"))
 		c.within(time.Minute, "that one is Paused", c.phaseIs("kata-2", "Paused"))
-		c.pass(time.Hour)
+		c.pass(10 * time.Minute)
 		if got := c.status("kata-2", "message"); !c.allAre(allReady)() || got != `people paused the runtime ("INC-4711") with 0 of 3 nodes done; Paused 3` {
 			t.Errorf("nodes are %v; the spec says %s", c.nodes(), got)
 		}
@@ -132,7 +132,7 @@ func TestAnOrphanedRuntimeStaysAndIsTakenOverByALaterSpec(t *testing.T) {
 		c.api.Delete(spec("kata-1", ""))
 		c.pass(5 * time.Minute)
 		since, ran := len(c.api.Writes()), len(c.world.Runs())
-		c.pass(24 * time.Hour)
+		c.pass(10 * time.Minute)
 		if got := c.writes(since); len(got) > 0 || !c.allAre(allReady)() {
 			t.Errorf("nodes are %v after the writes %v", c.nodes(), got)
 		}

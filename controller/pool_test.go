@@ -141,22 +141,22 @@ func TestAPoolBoundsWhatAllRuntimesTakeOutOfServiceTogether(t *testing.T) {
 }
 
 func TestNodesWaitForTheirWindowAndBeginWhenItOpens(t *testing.T) {
-	objects := threeNodes(spec("kata-1", "one", "maxUnavailable", "3"), pool("maintenanceWindow", "{schedule: 0 2 * * *, duration: 1h}"))
+	objects := threeNodes(spec("kata-1", "one", "maxUnavailable", "3"), pool("maintenanceWindow", "{schedule: 30 * * * *, duration: 20m}"))
 	run(t, wellBehaved, objects, func(c *cluster) {
 		c.within(time.Minute, "everybody waits", func() bool { return c.status("kata-1", "message") == "0 of 3 nodes done; OutsideWindow 3" })
-		c.pass(time.Until(midnight.Add(2*time.Hour - time.Second)))
+		c.pass(time.Until(midnight.Add(30*time.Minute - time.Second)))
 		if writes := c.count("patch nodes/"); writes != 0 {
 			t.Errorf("%d nodes were written before the window opened", writes)
 		}
 		c.within(time.Minute, "every node is Ready", c.allAre(allReady))
 		// What is to be taken off waits for the next one.
-		c.pass(time.Until(midnight.Add(2*time.Hour + 50*time.Minute)))
+		c.pass(time.Until(midnight.Add(40 * time.Minute)))
 		c.api.Delete(spec("kata-1", ""))
-		c.pass(20 * time.Hour)
+		c.pass(time.Until(midnight.Add(89 * time.Minute)))
 		if !c.allAre(allReady)() {
 			t.Errorf("outside of the window the nodes became %v", c.nodes())
 		}
-		c.pass(time.Until(midnight.Add(26 * time.Hour)))
+		c.pass(time.Until(midnight.Add(90 * time.Minute)))
 		c.within(5*time.Minute, "nothing is left", c.allAre(""))
 	})
 }
