@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +51,20 @@ func (s *spoken) spec() *corev1.ConfigMap {
 		s.t.Fatal(err)
 	}
 	return cm
+}
+
+// data is what the newest ControllerRevision remembers of the spec.
+func (s *spoken) data() map[string]string {
+	s.t.Helper()
+	all, err := s.kube.AppsV1().ControllerRevisions("longshore").List(s.t.Context(), metav1.ListOptions{})
+	if err != nil || len(all.Items) != 1 {
+		s.t.Fatalf("%d revisions, %v", len(all.Items), err)
+	}
+	var data map[string]string
+	if err := json.Unmarshal([]byte(all.Items[0].Annotations[observed.AnnotationSpec]), &data); err != nil {
+		s.t.Fatal(err)
+	}
+	return data
 }
 
 // mark changes an annotation of the newest ControllerRevision.
@@ -230,6 +246,21 @@ func TestWaitEndsWhenItIsSoWhenItNeverWillBeAndWhenItIsLate(t *testing.T) {
 		{"not there", nothing, "ready", "gvisor", "runtime gvisor: there is no spec\n", "not ready after 1ns: gvisor"},
 		{"gone", nothing, "uninstalled", "gvisor", "runtime gvisor: nothing is left on any node\n", ""},
 		{"not gone", nothing, "uninstalled", "kata", "runtime kata: there is a spec, ConfigMap \"kata\"\n", "not uninstalled after 1ns: kata"},
+		{
+			"orphaned", func(s *spoken) {
+				if err := s.kube.CoreV1().ConfigMaps("longshore").Delete(t.Context(), "kata", metav1.DeleteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				data := maps.Clone(s.data())
+				data["deletionPolicy"] = "Orphan"
+				text, err := json.Marshal(data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.mark(observed.AnnotationSpec, string(text))
+				s.mark(observed.AnnotationVanished, noon.Add(-time.Hour).Format(time.RFC3339))
+			}, "uninstalled", "kata", "runtime kata: Ready: the spec is gone since 2026-11-20T11:00:00Z; 3 nodes keep the runtime", `runtime "kata" will not be uninstalled without people: Ready: `,
+		},
 		{"no such wave", nothing, "wave=canary", "kata", "runtime kata: the spec has no wave \"canary\"", `runtime "kata" will not be wave=canary without people: the spec has no wave "canary"`},
 		{
 			"given up", func(s *spoken) {

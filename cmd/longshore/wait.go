@@ -113,7 +113,7 @@ func uninstalled(r *desired.Runtime, report *status.RuntimeReport, _ string) (do
 	case r.Source != nil:
 		return false, fmt.Sprintf("there is a spec, ConfigMap %q", r.Source.Name), false
 	}
-	return false, string(report.Phase) + ": " + report.Message, report.Phase == status.Halted
+	return false, string(report.Phase) + ": " + report.Message, report.Phase == status.Halted || r.Orphaned
 }
 
 // waveOver is for a wave: it is over when the runtime is ready, or at a later one.
