@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"longshore.dev/longshore/desired"
 	"longshore.dev/longshore/observed"
@@ -93,18 +92,8 @@ func history(v *view, name string) ([]historyEntry, error) {
 }
 
 func printHistory(out io.Writer, output string, entries []historyEntry, now time.Time) error {
-	switch output {
-	case "json":
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(entries)
-	case "yaml":
-		text, err := yaml.Marshal(entries)
-		if err != nil {
-			return err
-		}
-		_, err = out.Write(text)
-		return err
+	if output != "table" {
+		return printData(out, output, entries)
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "REVISION\tNUMBER\tAGE\tNODES\tPAYLOAD\tREMARKS")

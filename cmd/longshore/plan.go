@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
 	"longshore.dev/longshore/observed"
 	"longshore.dev/longshore/spec"
@@ -133,18 +131,8 @@ func replaced(list []observed.Spec, s observed.Spec, belongs bool) []observed.Sp
 }
 
 func printForecast(out io.Writer, output string, f *status.Forecast, now time.Time) error {
-	switch output {
-	case "json":
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(f)
-	case "yaml":
-		text, err := yaml.Marshal(f)
-		if err != nil {
-			return err
-		}
-		_, err = out.Write(text)
-		return err
+	if output != "table" {
+		return printData(out, output, f)
 	}
 	for _, text := range f.Refused {
 		fmt.Fprintln(out, "not in force: "+plain(text))

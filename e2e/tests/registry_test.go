@@ -151,23 +151,12 @@ func TestAPayloadForDevelopmentTakesThePlaceOfTheSpecsAndGoesAgain(t *testing.T)
 
 	// Without the key registry the credentials are for the registry of the image that payload-config names.
 	s.credentials("longshore", map[string]string{"username": user.Username, "password": user.Password})
-	config := func(image string) {
-		t.Helper()
-		text, err := json.Marshal(map[string]any{
-			"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "payload-config", "namespace": "longshore"},
-			"data": map[string]string{"daemon.payload": image},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.apply(string(text))
-	}
 	t.Cleanup(func() {
 		if err := s.kube.CoreV1().ConfigMaps("longshore").Delete(context.Background(), "payload-config", metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
 	})
-	config(tried)
+	s.payloadConfig(tried)
 	s.wait(t.Context(), "the tried payload is there", func(ctx context.Context) (bool, string) {
 		st := s.status(ctx, "developed")
 		return st.phase == "Ready" && st.revision != first && strings.Contains(st.message, "tainted: ") && strings.Contains(st.message, tried), fmt.Sprintf("%+v", st)
@@ -184,7 +173,7 @@ func TestAPayloadForDevelopmentTakesThePlaceOfTheSpecsAndGoesAgain(t *testing.T)
 		t.Errorf("the log does not tell of it (%v)", err)
 	}
 
-	config("not an image")
+	s.payloadConfig("not an image")
 	if st := s.phase("developed", "Invalid"); !strings.Contains(st.message, "ConfigMap payload-config.data[daemon.payload]") {
 		t.Errorf("the spec says %q", st.message)
 	}
@@ -201,7 +190,7 @@ func TestAPayloadForDevelopmentTakesThePlaceOfTheSpecsAndGoesAgain(t *testing.T)
 	s.nowhere(user.Password)
 
 	// An uninstall is by what was installed last: the tried payload, with its three variables, although nothing names it any more.
-	config(tried)
+	s.payloadConfig(tried)
 	s.wait(t.Context(), "the tried payload is there once more", func(ctx context.Context) (bool, string) {
 		st := s.status(ctx, "developed")
 		return st.phase == "Ready" && st.revision != first, fmt.Sprintf("%+v", st)
@@ -259,4 +248,17 @@ func TestAnInstallerFetchesItsPayloadWithTheCredentials(t *testing.T) {
 	if !strings.HasPrefix(ref, registry+"/") {
 		t.Errorf("the payload is %s, expected it in the private registry", ref)
 	}
+}
+
+// payloadConfig has another payload take the place of the spec's.
+func (s *suite) payloadConfig(image string) {
+	s.t.Helper()
+	text, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "payload-config", "namespace": "longshore"},
+		"data": map[string]string{"daemon.payload": image},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.apply(string(text))
 }

@@ -2,7 +2,6 @@ package tests
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -78,24 +77,13 @@ func TestCredentialsThatAreRotatedPullTheNextPayload(t *testing.T) {
 	const before, after = "pass-word-before", "pass-word-after"
 	registry := s.rotating(before)
 	first := registry.push(s, "first")
-	config := func(image string) {
-		t.Helper()
-		text, err := json.Marshal(map[string]any{
-			"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "payload-config", "namespace": "longshore"},
-			"data": map[string]string{"daemon.payload": image},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.apply(string(text))
-	}
 	t.Cleanup(func() {
 		s.remove()
 		if err := s.kube.CoreV1().ConfigMaps("longshore").Delete(context.Background(), "payload-config", metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
 	})
-	config(first)
+	s.payloadConfig(first)
 	s.credentials("longshore", map[string]string{"username": rotatingUser, "password": before})
 	released := s.payload("rotated:1", map[string]string{"/install.sh": "#!/bin/sh\nexit 1\n", "/uninstall.sh": "#!/bin/sh\nexit 1\n"})
 	s.apply(fmt.Sprintf(specText, "rotated", released, "kubernetes.io/hostname="+nodeA))
@@ -108,7 +96,7 @@ func TestCredentialsThatAreRotatedPullTheNextPayload(t *testing.T) {
 	registry.password.Store(&password)
 	second := registry.push(s, "second")
 	s.credentials("longshore", map[string]string{"username": rotatingUser, "password": after})
-	config(second)
+	s.payloadConfig(second)
 	s.wait(t.Context(), "the second payload is there", func(ctx context.Context) (bool, string) {
 		st := s.status(ctx, "rotated")
 		return st.phase == "Ready" && st.revision != revision && strings.Contains(st.message, second), fmt.Sprintf("%+v %+v", st, s.progress(ctx, nodeA))
