@@ -31,6 +31,7 @@ func NodePatch(node *observed.Node, move observed.Transition) ([]byte, error) {
 	ops = append(ops, annotationOps(node, move)...)
 	ops = append(ops, labelOps(node, move)...)
 	ops = append(ops, taintOps(move)...)
+	ops = append(ops, cordonOps(move)...)
 	return json.Marshal(ops)
 }
 
@@ -100,6 +101,18 @@ func taintOps(move observed.Transition) []operation {
 		return []operation{{Op: "test", Path: path, Value: move.Taints.Before}, {Op: "remove", Path: path}}
 	}
 	return []operation{{Op: "test", Path: path, Value: move.Taints.Before}, {Op: "replace", Path: path, Value: move.Taints.After}}
+}
+
+// cordonOps test what they change: a node that is open has no such field.
+func cordonOps(move observed.Transition) []operation {
+	const path = "/spec/unschedulable"
+	switch move.Cordon {
+	case observed.Cordoning:
+		return []operation{{Op: "test", Path: path, Value: nil}, {Op: "add", Path: path, Value: true}}
+	case observed.Uncordoning:
+		return []operation{{Op: "test", Path: path, Value: true}, {Op: "remove", Path: path}}
+	}
+	return nil
 }
 
 // escape makes a key a part of a JSON Pointer (RFC 6901).

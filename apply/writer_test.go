@@ -446,3 +446,34 @@ func TestEventsAreAboutTheObjectThatWasSeen(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestAPodIsEvictedOnlyIfItIsTheOneThatWasSeen(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "db-0"}}
+	api, w, _ := newWriter(pod)
+	there, _ := simulation.Get(api, pod)
+	seen := observed.Workload{Namespace: "default", Name: "db-0", UID: "another"}
+	gone := func() bool {
+		pod, _ := simulation.Get(api, pod)
+		return pod.DeletionTimestamp != nil
+	}
+	for _, name := range []string{"db-0", "nobody"} {
+		seen.Name = name
+		if refused, err := w.Evict(t.Context(), &seen); refused != "" || err != nil || gone() {
+			t.Errorf("%s: refused %q, error %v, gone %t", name, refused, err, gone())
+		}
+	}
+	seen.Name, seen.UID = "db-0", there.UID
+	api.Refuse(func(*corev1.Pod) error {
+		err := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 10)
+		err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{Type: "DisruptionBudget", Message: "The disruption budget db needs 3 healthy pods and has 3 currently"})
+		return err
+	})
+	const want = "Cannot evict pod as it would violate the pod's disruption budget; The disruption budget db needs 3 healthy pods and has 3 currently"
+	if refused, err := w.Evict(t.Context(), &seen); refused != want || err != nil || gone() {
+		t.Errorf("refused %q, error %v, gone %t", refused, err, gone())
+	}
+	api.Refuse(nil)
+	if refused, err := w.Evict(t.Context(), &seen); refused != "" || err != nil || !gone() {
+		t.Errorf("refused %q, error %v, gone %t", refused, err, gone())
+	}
+}

@@ -53,6 +53,8 @@ func (c *Controller) act(ctx context.Context, snap *observed.Snapshot, plan *des
 			errs = append(errs, err)
 		}
 	}
+	note(false, c.Sight.Look(ctx, decision.Looks))
+	note(false, c.evict(ctx, snap, decision.Evictions))
 	note(c.giveUp(ctx, plan, decision))
 	// No gate opens before it is seen that its payload may set its label.
 	note(false, c.doneLabels(ctx, snap, decision))

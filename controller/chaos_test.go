@@ -258,10 +258,10 @@ func isOut(p *observed.Progress) bool {
 		return false
 	}
 	switch p.Phase {
-	case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed:
+	case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed, observed.PhaseDraining, observed.PhaseBlocked:
 		return true
 	case observed.PhaseReady:
-		return time.Since(p.Since) < 9*time.Second
+		return !p.Unwatched && time.Since(p.Since) < 9*time.Second
 	case observed.PhasePending:
 	}
 	return false

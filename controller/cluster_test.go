@@ -116,10 +116,11 @@ func (c *cluster) launch() func() {
 		eyes = c.eyes(cluster)
 	}
 	loop = controller.New(controller.Ports{
-		Reader: eyes, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer, Events: c,
+		Reader: eyes, Sight: cluster, Evictions: writer, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer, Events: c,
 		Renderer: manifests.NewRenderer(manifests.Options{PauseImage: "registry.example.com/longshore:1"}),
 		Clock:    clock.RealClock{}, Log: zap.New(c.log), Metrics: controller.NewMetrics(c.registry),
 	}, desired.DefaultOptions())
+	cluster.WatchRights(ctx, clock.RealClock{})
 	cluster.Start(ctx)
 	if err := cluster.Synced(ctx); err != nil {
 		c.t.Fatal(err)
@@ -272,6 +273,17 @@ func (c *cluster) turns() map[string]string {
 
 func turnsObject() *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "longshore-system", Name: observed.TurnsName}}
+}
+
+// calls are those to the API server, but for the question which rights there are: nothing tells of those, so that it is asked now and then.
+func (c *cluster) calls() []string {
+	var calls []string
+	for _, a := range c.api.Kube.Actions() {
+		if what := a.GetResource().Resource; what != "selfsubjectaccessreviews" {
+			calls = append(calls, a.GetVerb()+" "+what)
+		}
+	}
+	return calls
 }
 
 // ours lists every object of Longshore's that is left.

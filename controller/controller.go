@@ -47,6 +47,16 @@ type Objects interface {
 	Delete(ctx context.Context, kind, name string, uid types.UID) error
 }
 
+// Sight sees the pods of single nodes, in snapshots, for as long as they are asked for.
+type Sight interface {
+	Look(ctx context.Context, nodes []string) error
+}
+
+// Evictions has pods leave. Why the API server refuses one comes back in words, where asking again may help.
+type Evictions interface {
+	Evict(ctx context.Context, pod *observed.Workload) (refused string, err error)
+}
+
 // NodeAccess says which labels payloads may change on their own nodes.
 type NodeAccess interface {
 	DoneLabels(ctx context.Context, keys string) error
@@ -82,6 +92,8 @@ type Renderer interface {
 // Ports are the controller's ways out into the world.
 type Ports struct {
 	Reader    Reader
+	Sight     Sight
+	Evictions Evictions
 	Rollout   Rollout
 	Objects   Objects
 	Access    NodeAccess
@@ -119,6 +131,7 @@ type Controller struct {
 	parser   parser
 	mismatch map[observed.NodeRuntime]time.Time
 	labelled map[observed.NodeRuntime]time.Time
+	evicted  map[types.UID]observed.Eviction
 	refused  map[string]refusal
 	applied  map[string]applied
 	told     map[types.UID]told
@@ -258,7 +271,7 @@ func (c *Controller) rest(ctx context.Context, d time.Duration) {
 // Pass is the product in one function: observe, decide, act. It returns when time alone asks for another pass.
 func (c *Controller) Pass(ctx context.Context) (time.Time, error) {
 	snap := c.Reader.Snapshot(c.Clock.Now())
-	snap.Mismatch, snap.Labelled = c.mismatch, c.labelled
+	snap.Mismatch, snap.Labelled, snap.Evictions = c.mismatch, c.labelled, c.evicted
 	if problem := snap.Turns.Problem; problem != c.turnsProblem {
 		c.turnsProblem = problem
 		if problem != "" {

@@ -114,8 +114,8 @@ func TestASettledClusterIsLeftInPeace(t *testing.T) {
 				n.Labels["example.com/rack"] = strconv.Itoa(i)
 			})
 		}
-		for _, a := range c.api.Kube.Actions() {
-			t.Errorf("%s %s", a.GetVerb(), a.GetResource().Resource)
+		for _, call := range c.calls() {
+			t.Error(call)
 		}
 	})
 }
@@ -257,8 +257,8 @@ func TestADeletedSpecIsUninstalledAfterTheGraceAndNothingIsLeft(t *testing.T) {
 		c.pass(time.Minute)
 		c.api.Kube.ClearActions()
 		c.pass(time.Hour)
-		if got := len(c.api.Kube.Actions()); got > 0 {
-			t.Errorf("%d calls to the API server afterwards", got)
+		if got := c.calls(); len(got) > 0 {
+			t.Errorf("calls to the API server afterwards: %v", got)
 		}
 	})
 }

@@ -24,6 +24,7 @@ type Metrics struct {
 	tainted  *prometheus.GaugeVec
 
 	operations *prometheus.CounterVec
+	evictions  *prometheus.CounterVec
 	steps      *prometheus.HistogramVec
 	stale      *prometheus.GaugeVec
 
@@ -69,6 +70,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "longshore_operations_total", Help: "Operations on nodes that ended, by result (done, failed).",
 		}, []string{"runtime", "operation", "result"}),
+		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "longshore_evictions_total", Help: "Evictions of pods that were in the way of an operation, by result (done, refused, error).",
+		}, []string{"runtime", "result"}),
 		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "longshore_step_duration_seconds", Buckets: prometheus.ExponentialBuckets(1, 2, 12),
 			Help: "From the opened gate of a step (pre, install, uninstall, cleanup, post) to its end, or from the result to the end of the watch (soak).",
@@ -77,7 +81,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "longshore_stale_since_timestamp_seconds", Help: "Since when a configuration (spec, pool, site) is not in force as it stands, in seconds since 1970.",
 		}, []string{"kind", "name"}),
 	}
-	registry.MustRegister(m.passes, m.duration, m.moves, m.nodes, m.turns, m.specs, m.done, m.tainted, m.operations, m.steps, m.stale)
+	registry.MustRegister(m.passes, m.duration, m.moves, m.nodes, m.turns, m.specs, m.done, m.tainted, m.operations, m.evictions, m.steps, m.stale)
 	return m
 }
 
@@ -102,6 +106,8 @@ const (
 
 // stepSoak is the time that an installed node is watched for.
 const stepSoak = "soak"
+
+func (m *Metrics) evicted(runtime, result string) { m.evictions.WithLabelValues(runtime, result).Inc() }
 
 // moved counts a transition that was written, and the operation or the watch that ended by it.
 func (m *Metrics) moved(move *rollout.Move, now time.Time) {

@@ -1,7 +1,8 @@
 // Package informers answers: what is there?
 //
-// It watches what Longshore looks at, keeps only what is read, and gives it out as one [observed.Snapshot]. It never polls, and
-// it never watches the pods of the whole cluster: only those in the namespace of the installers that carry our label.
+// It watches what Longshore looks at, keeps only what is read, and gives it out as one [observed.Snapshot]. It polls nothing but its own rights, and
+// it never watches the pods of the whole cluster: only those in the namespace of the installers that carry our label, and those of single
+// nodes for as long as a decision asks for them.
 package informers
 
 import (
@@ -37,8 +38,11 @@ type Cluster struct {
 	specs, pools, turns, labels, payload, nodes, pods, sets, revisions, classes cache.SharedIndexInformer
 	// secret is nil where nobody asked for it.
 	secret cache.SharedIndexInformer
+	looks  looks
 
 	mu sync.Mutex
+	// rights is nil as long as nobody asked.
+	rights *observed.Rights
 	// passwords are all that the secret ever had: what a pod has said stays when the password is another.
 	passwords     []observed.Hidden
 	freshNodes    overlay[*node]
@@ -170,6 +174,7 @@ func (c *Cluster) Stop() {
 	for _, f := range c.factories {
 		f.Shutdown()
 	}
+	c.looks.wait.Wait()
 }
 
 // Synced waits until everything was listed once, or until the context ends.
@@ -198,7 +203,7 @@ func (c *Cluster) HasSynced() bool {
 func (c *Cluster) Snapshot(now time.Time) *observed.Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := &observed.Snapshot{Time: now, Namespace: c.namespace}
+	s := &observed.Snapshot{Time: now, Namespace: c.namespace, Looks: c.looked(), Rights: c.rights}
 	nodes := merged(c.nodes, &c.freshNodes)
 	// Thousands of nodes are sorted where a place is a pointer.
 	slices.SortFunc(nodes, func(a, b *node) int { return cmp.Compare(a.Name, b.Name) })

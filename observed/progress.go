@@ -14,18 +14,21 @@ import (
 
 // Phase is where a node is with a runtime.
 //
-//	  Pending ──turn──► Installing ──verified──► Ready ──soak──► counts as done
-//	     ▲                  │                      │
-//	     │ new revision,    │ attempts or time     │ NotReady during the soak
-//	     │ drift, retry     ▼ used up              ▼
-//	     └──────────────── Failed ◄────────────────┘
-//	Ready or Failed ── deselected, spec gone ──► Uninstalling ──► nothing left on the node
+//	  Pending ──turn──► [Draining] ──► Installing ──verified──► Ready ──soak──► counts as done
+//	     ▲                                 │                      │
+//	     │ new revision,                   │ attempts or time     │ NotReady during the soak
+//	     │ drift, retry                    ▼ used up              ▼
+//	     └─────────────────────────────── Failed ◄────────────────┘
+//	Ready or Failed ── deselected, spec gone ──► [Draining] ──► [Blocked] ──► Uninstalling ──► nothing left on the node
 type Phase string
 
 // The phases of a node. PhasePending stands on a node only after a turn was given back; a node that waits for its first
-// turn carries nothing at all.
+// turn carries nothing at all. PhaseDraining and PhaseBlocked are before the gate opens: pods are looked for that have to leave
+// first, and in PhaseBlocked there are some that Longshore may not, or does not know how to, evict.
 const (
 	PhasePending      Phase = "Pending"
+	PhaseDraining     Phase = "Draining"
+	PhaseBlocked      Phase = "Blocked"
 	PhaseInstalling   Phase = "Installing"
 	PhaseReady        Phase = "Ready"
 	PhaseFailed       Phase = "Failed"
@@ -92,7 +95,10 @@ type Progress struct {
 	PodUID    string `json:"podUID,omitempty"`
 	MachineID string `json:"machineID,omitempty"`
 	BootID    string `json:"bootID,omitempty"`
-	Cordoned  bool   `json:"cordoned,omitempty"`
+	// Cordoned is true while it is Longshore that has cordoned the node, and that will uncordon it.
+	Cordoned bool `json:"cordoned,omitempty"`
+	// Broken is true of a node that is emptied for an operation, and that had failed before: it is out of service whatever becomes of that.
+	Broken bool `json:"broken,omitempty"`
 	// Tainted is true while a payload image that took the place of the spec's is, or may be, on the node.
 	Tainted bool `json:"tainted,omitempty"`
 	// Retry is the value of the retry annotation that was last obeyed.
@@ -133,9 +139,9 @@ func ParseProgress(value string) (*Progress, error) {
 		return nil, fmt.Errorf("progress has since %q, expected a year of four digits in UTC", p.Since)
 	}
 	switch p.Phase {
-	case PhasePending, PhaseInstalling, PhaseReady, PhaseFailed, PhaseUninstalling:
+	case PhasePending, PhaseDraining, PhaseBlocked, PhaseInstalling, PhaseReady, PhaseFailed, PhaseUninstalling:
 	default:
-		return nil, fmt.Errorf("progress has phase %q, expected one of Pending, Installing, Ready, Failed, Uninstalling", p.Phase)
+		return nil, fmt.Errorf("progress has phase %q, expected one of Pending, Draining, Blocked, Installing, Ready, Failed, Uninstalling", p.Phase)
 	}
 	p.share()
 	return &p, nil
@@ -203,7 +209,7 @@ var knownFields = fieldNames()
 func fieldNames() map[string]bool {
 	full := progressFields{
 		Phase: "x", Operation: "x", Step: "x", Revision: "x", Previous: "x", Attempted: "x", Attempt: 1, Since: time.Unix(1, 0), Reason: "x",
-		Message: "x", PodUID: "x", MachineID: "x", BootID: "x", Cordoned: true, Tainted: true, Retry: "x", Exits: 1, Excused: true, Unwatched: true, Turn: "x",
+		Message: "x", PodUID: "x", MachineID: "x", BootID: "x", Cordoned: true, Broken: true, Tainted: true, Retry: "x", Exits: 1, Excused: true, Unwatched: true, Turn: "x",
 	}
 	names := map[string]bool{}
 	text, err := json.Marshal(full)

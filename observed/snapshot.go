@@ -38,6 +38,12 @@ type Snapshot struct {
 	Mismatch map[NodeRuntime]time.Time `json:"mismatch,omitempty"`
 	// Labelled remembers since when the done label of a step under way has been as the step wants it.
 	Labelled map[NodeRuntime]time.Time `json:"labelled,omitempty"`
+	// Looks are what was seen on the nodes that the decision before wanted to know more of.
+	Looks []Look `json:"looks,omitempty"`
+	// Evictions remembers when pods were last to be evicted.
+	Evictions map[types.UID]Eviction `json:"evictions,omitempty"`
+	// Rights is nil where nobody asked for them.
+	Rights *Rights `json:"rights,omitempty"`
 }
 
 // NodeRuntime names one runtime on one node.

@@ -3,7 +3,6 @@ package rollout
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -190,6 +189,8 @@ func (w wish) compare(other wish) int {
 	switch {
 	case w.rank != other.rank:
 		return cmp.Compare(w.rank, other.rank)
+	case w.rank == rankInVain && !w.state.Progress.Since.Equal(other.state.Progress.Since):
+		return w.state.Progress.Since.Compare(other.state.Progress.Since)
 	case w.place.wave != other.place.wave:
 		return cmp.Compare(w.place.wave, other.place.wave)
 	case w.place.zone != other.place.zone:
@@ -201,34 +202,42 @@ func (w wish) compare(other wish) int {
 // passes tells whether what a node waits for goes by soon and without anybody's help, so that nodes of other zones let it go first.
 func passes(reason Reason) bool {
 	switch reason {
-	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, NoSnapshot, PoolPaused, OutsideWindow:
+	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, NoSnapshot, PoolPaused, OutsideWindow, PodsUnseen:
 		return false
 	default:
 		return true
 	}
 }
 
-// ranks is how many there are.
-const ranks = 4
+// The order of turns: nodes that hold a place, then those that are not in service yet, then those that people asked to try again, then the rest, and last
+// those that had their turn in vain because of the pods on them, of these the one first that has waited longest.
+const (
+	rankHolds = iota
+	rankStarts
+	rankRetry
+	rankRest
+	rankInVain
+)
 
-// rank is the order of turns: nodes that hold a place, then those that are not in service yet, then those that people asked to try again, then the rest.
 func rank(w *wish) int {
 	switch {
 	case w.holds:
-		return 0
+		return rankHolds
 	case w.starts():
-		return 1
+		return rankStarts
 	case w.retry:
-		return 2
+		return rankRetry
+	case resting(w.visit):
+		return rankInVain
 	}
-	return ranks - 1
+	return rankRest
 }
 
 // open opens the gate of a booked node, once a booking is written for just this operation and the installer is there. A booking opens
 // one gate: the one that an earlier operation left the node is replaced first.
 func (d *decider) open(w *wish) {
 	t := d.turn(w.visit)
-	if t.Revision != w.revision || t.Operation != w.operation || !d.unopened(w.visit) {
+	if t.Revision != w.revision || t.Operation != w.operation || (!d.unopened(w.visit) && !emptied(w.visit)) {
 		d.set(w.visit, w.revision, w.operation)
 		d.need(w.visit, w.revision, w.operation)
 		d.hold(w.visit, WaitingForTurn, "the turn is being booked")
@@ -241,7 +250,10 @@ func (d *decider) open(w *wish) {
 		d.hold(w.visit, PreparingInstaller, needs)
 		return
 	}
-	if w.state != nil && w.state.Progress != nil && w.state.Progress.Phase == observed.PhaseReady && d.resident(w.visit, w.state.Progress.Revision) {
+	if !d.empty(w, next) {
+		return
+	}
+	if d.residing(w.visit) {
 		d.dismiss(w)
 		return
 	}
@@ -253,14 +265,30 @@ func (d *decider) open(w *wish) {
 	d.out.Moves[len(d.out.Moves)-1].Labels = d.labels(w.visit, w.revision, step)
 }
 
+// residing tells whether a payload that stays is at work on a node on which no operation is.
+func (d *decider) residing(v *visit) bool {
+	if v.state == nil || v.state.Progress == nil || !idlePhase(v.state.Progress.Phase) {
+		return false
+	}
+	revision, _, _ := observed.ParseGate(d.gateOf(v, v.state.Progress))
+	return revision != ""
+}
+
 // giveBack gives a turn back that cannot be used now, so that another node may have the place, and another runtime the node.
 func (d *decider) giveBack(w *wish, o obstacle) {
+	late := emptied(w.visit) && !d.snap.Time.Before(w.state.Progress.Since.Add(d.timeout(w.visit)))
 	switch o.reason {
-	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, Paused, Halted, PoolPaused, OutsideWindow, WaitingForWave:
+	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, Paused, Halted, PoolPaused, OutsideWindow, WaitingForWave, PodsInUse, BarePods, DrainTimedOut, PodsUnseen:
 	default:
-		return
+		if !late {
+			return
+		}
 	}
 	switch {
+	case w.broken():
+		// It is out of service anyhow.
+	case emptied(w.visit):
+		d.refill(w.visit, TurnReturned, o.message)
 	case !w.holds || d.dismissed(w.visit):
 		// A node without its payload is out of service, and what it says is all that anybody knows of that.
 	case d.holdsPlace(w.visit):
@@ -283,6 +311,8 @@ func (d *decider) holdsPlace(v *visit) bool {
 		return !d.passedOver(v)
 	case observed.PhaseReady:
 		return d.snap.Time.Before(d.soaked(v))
+	case observed.PhaseDraining, observed.PhaseBlocked:
+		return v.broken()
 	case observed.PhasePending, observed.PhaseInstalling, observed.PhaseUninstalling:
 	}
 	return false
@@ -301,6 +331,12 @@ func (d *decider) blocked(w *wish) obstacle {
 		}
 		if message, early := d.early(w.visit); early && w.operation == observed.Install && !w.instead {
 			return obstacle{reason: WaitingForWave, message: message}
+		}
+		if message := d.unseen(w); message != "" {
+			return obstacle{reason: PodsUnseen, message: message}
+		}
+		if o := d.rests(w); o.reason != "" {
+			return o
 		}
 	}
 	switch {
@@ -334,15 +370,18 @@ func (d *decider) unfit(w *wish, begins bool) obstacle {
 		return obstacle{reason: NodeNotReady, message: "the node is NotReady" + since(w.node)}
 	case begins && w.node.Others != "":
 		return obstacle{reason: OthersAtWork, message: w.node.Others}
-	case begins && w.node.Unschedulable:
+	case begins && w.node.Unschedulable && !w.cordonedByUs():
+		if runtime := cordoner(w.node); runtime != "" {
+			return obstacle{reason: NodeCordoned, message: "the node is cordoned for runtime \"" + runtime + "\""}
+		}
 		return obstacle{reason: NodeCordoned, message: "somebody cordoned the node"}
 	case begins && d.closed != "":
 		return obstacle{reason: PoolInvalid, message: d.closed}
-	case begins && w.r.Spec != nil && w.r.Spec.Paused && !w.r.Removing:
+	case begins && w.r.Spec != nil && w.r.Spec.Paused && !w.r.Removing && !emptied(w.visit):
 		return obstacle{reason: Paused, message: "the spec is paused"}
-	case begins && w.r.Pause != nil && !w.r.Removing:
+	case begins && w.r.Pause != nil && !w.r.Removing && !emptied(w.visit):
 		return obstacle{reason: Paused, message: fmt.Sprintf("people paused the runtime: %q", w.r.Pause.Reason)}
-	case begins && w.sum.Halted != "" && !w.retry && !w.instead:
+	case begins && w.sum.Halted != "" && !w.retry && !w.instead && !w.broken():
 		return obstacle{reason: Halted, message: w.sum.HaltedMessage}
 	}
 	return obstacle{}
@@ -397,57 +436,4 @@ func (d *decider) holders(runtime string) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
-}
-
-// finishTurns compares the bookings with those observed.
-func (d *decider) finishTurns() {
-	before := d.before
-	if maps.Equal(before, d.booked) {
-		return
-	}
-	d.out.Turns = slices.AppendSeq(make([]observed.Turn, 0, len(d.booked)), maps.Values(d.booked))
-	slices.SortFunc(d.out.Turns, observed.Turn.Compare)
-	for _, t := range d.out.Turns {
-		if before[observed.NodeRuntime{Node: t.Node, Runtime: t.Runtime}] != t {
-			d.out.Booked = append(d.out.Booked, t)
-		}
-	}
-	for key, t := range before {
-		if _, ok := d.booked[key]; !ok {
-			d.out.Freed = append(d.out.Freed, t)
-		}
-	}
-	slices.SortFunc(d.out.Freed, observed.Turn.Compare)
-}
-
-// Rebuild computes the bookings that must exist from what stands on the nodes: for a ConfigMap of turns that was lost. Nodes
-// that hold a place all show it in their progress.
-func Rebuild(nodes []observed.Node) []observed.Turn {
-	var turns []observed.Turn
-	for i := range nodes {
-		for _, s := range nodes[i].States() {
-			if s.Progress == nil || !placed(s.Progress) {
-				continue
-			}
-			if t := turnOf(s.Progress); t.Revision != "" {
-				t.Node, t.Runtime = nodes[i].UID, s.Runtime
-				turns = append(turns, t)
-			}
-		}
-	}
-	slices.SortFunc(turns, observed.Turn.Compare)
-	return turns
-}
-
-// placed tells whether a progress alone shows that the node is out of service.
-func placed(p *observed.Progress) bool {
-	switch p.Phase {
-	case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed:
-		return true
-	case observed.PhasePending:
-		return p.Reason == string(PayloadLeaving)
-	case observed.PhaseReady:
-		// A node that still soaks gets its place back at the next pass, before anything is booked.
-	}
-	return false
 }

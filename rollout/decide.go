@@ -25,6 +25,8 @@ import (
 //     No node is booked that would be one more out of service than a pool allows, over all runtimes, and no gate opens on a node whose pools are
 //     paused or outside of their windows, but of what is under way.
 //   - Finish: an operation whose command has started is not given up before its result, its attempts or its time are used up.
+//   - Cordons: no node is uncordoned but one that was cordoned for the same runtime, and that nobody has uncordoned since.
+//   - Evictions: no pod is evicted but on a node that is being emptied, and none that nobody would make anew.
 //   - Truth: the ready label stands only where the command exited 0, the main container was started afterwards, the node is Ready
 //     and does not deny the handlers.
 //   - Calm: a snapshot in which everything is as it should be leads to no move.
@@ -254,6 +256,12 @@ func (d *decider) move(v *visit, kind MoveKind, after *observed.Progress, gate, 
 	if v.state != nil {
 		m.Before, m.HadBefore = v.state.Raw, v.state.HasRaw
 	}
+	switch cordoned := after != nil && after.Cordoned; {
+	case cordoned && !v.node.Unschedulable:
+		m.Cordon = observed.Cordoning
+	case !cordoned && v.cordonedByUs():
+		m.Cordon = observed.Uncordoning
+	}
 	d.out.Moves = append(d.out.Moves, m)
 }
 
@@ -279,10 +287,13 @@ func (d *decider) moveLabels(v *visit, kind MoveKind, after *observed.Progress, 
 func (d *decider) repair(v *visit, ready string) bool {
 	s := v.state
 	gate := d.gateOf(v, s.Progress)
-	if s.Gate == gate && s.Ready == ready && s.Phase == string(s.Progress.Phase) {
+	uncordoned := s.Progress.Cordoned && !v.node.Unschedulable
+	if s.Gate == gate && s.Ready == ready && s.Phase == string(s.Progress.Phase) && !uncordoned {
 		return false
 	}
 	next := *s.Progress
+	// Whoever uncordoned it meant that, and whoever cordons it next may be somebody else.
+	next.Cordoned = next.Cordoned && !uncordoned
 	d.move(v, Repair, &next, gate, ready)
 	return true
 }

@@ -26,6 +26,10 @@ type Decision struct {
 	Moves []Move
 	// Holds are the selected or carrying nodes that are not done and that nothing is done to right now, with the reason.
 	Holds []Hold
+	// Looks are the nodes whose pods the next decision wants to know.
+	Looks []string
+	// Evictions are pods to be evicted from nodes that are being emptied.
+	Evictions []Eviction
 	// Bad are revisions to be given up.
 	Bad []Bad
 	// Objects says which installers, classes and snapshots should be there.
@@ -63,6 +67,8 @@ const (
 	CloseGate  MoveKind = "CloseGate" // between two steps, or before an operation on a payload that stays
 	NextStep   MoveKind = "NextStep"
 	Untaint    MoveKind = "Untaint"
+	Drain      MoveKind = "Drain" // closes the node to new pods, before the gate opens
+	Block      MoveKind = "Block" // pods are in the way that only people can do something about
 )
 
 // Reason is why a node waits or failed. Reasons are part of the API.
@@ -95,6 +101,16 @@ const (
 	NoSnapshot         Reason = "NoSnapshot"
 	UnreadableProgress Reason = "UnreadableProgress"
 	NoGoal             Reason = "NoGoal"
+)
+
+// The reasons of nodes whose pods are in the way of an operation: of holds, and of what is written on nodes.
+const (
+	PodsUnseen      Reason = "PodsUnseen"
+	WaitingForPods  Reason = "WaitingForPods"
+	EvictionRefused Reason = "EvictionRefused"
+	PodsInUse       Reason = "PodsInUse"
+	BarePods        Reason = "BarePods"
+	DrainTimedOut   Reason = "DrainTimedOut"
 )
 
 // The reasons of holds: nodes under way or soaking.
@@ -147,6 +163,8 @@ type Summary struct {
 	// Selected nodes match the selector; Ready ones offer the runtime in whatever revision.
 	Selected, Ready                                    int
 	Installing, Uninstalling, Soaking, Failed, Pending int
+	// Draining nodes are being emptied before an operation.
+	Draining int
 	// Allowed is the budget in nodes, that of the wave whose turn it is; Used is how many places are taken.
 	Allowed, Used int
 	// Wave is the wave whose turn it is, "" where there are none and for the rest.
@@ -175,6 +193,12 @@ type FailedNode struct {
 }
 
 func (f FailedNode) install() bool { return f.Operation == observed.Install }
+
+// Eviction is a pod to be evicted, for the turn of a node.
+type Eviction struct {
+	Node, Runtime string
+	Pod           observed.Workload
+}
 
 // Bad is a revision that is not to be tried again: to be written down before anybody acts on it.
 type Bad struct {

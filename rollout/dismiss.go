@@ -24,8 +24,8 @@ func (d *decider) dismiss(w *wish) {
 	}
 	next := p.Next(observed.Progress{
 		Phase: observed.PhasePending, Previous: installed(p), Attempted: attempted(p), Since: d.snap.Time, Reason: string(PayloadLeaving),
-		Message:   fmt.Sprintf("the payload of revision %s leaves the node before the %s begins", p.Revision, w.operation),
-		MachineID: p.MachineID, BootID: p.BootID, Retry: p.Retry, Turn: p.Turn,
+		Message:   fmt.Sprintf("the payload of revision %s leaves the node before the %s begins", installed(p), w.operation),
+		MachineID: p.MachineID, BootID: p.BootID, Retry: p.Retry, Turn: p.Turn, Cordoned: w.cordonedByUs(),
 	})
 	d.move(w.visit, CloseGate, next, "", ready)
 }

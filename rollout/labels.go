@@ -16,9 +16,9 @@ func (d *decider) readyLabel(v *visit) string {
 		if d.absent(v) != "" || (v.state.Ready == "" && d.unknown(v)) {
 			return ""
 		}
-	case observed.PhaseInstalling, observed.PhaseFailed:
+	case observed.PhaseInstalling, observed.PhaseFailed, observed.PhaseDraining, observed.PhaseBlocked:
 		// Only what was there before may stay, as long as nothing denies it.
-		if v.state.Ready == "" || p.Previous == "" || p.Operation != observed.Install || failedInSoak(p) {
+		if v.state.Ready == "" || p.Previous == "" || p.Operation != observed.Install || failedInSoak(p) || p.Broken {
 			return ""
 		}
 		if !d.keepsHandlers(v, p.Previous, p.Revision) {

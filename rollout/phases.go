@@ -42,6 +42,8 @@ func (d *decider) visit(v *visit) {
 		d.visitReady(v)
 	case observed.PhaseFailed:
 		d.visitFailed(v)
+	case observed.PhaseDraining, observed.PhaseBlocked:
+		d.visitEmptied(v)
 	case observed.PhasePending:
 		d.visitPending(v)
 	}
@@ -184,7 +186,7 @@ func (d *decider) visitReady(v *visit) {
 	case v.target.Want == desired.Installed && v.r.Current(p.Revision) && ready == "" && len(d.missing(v, p.Revision)) > 0:
 		d.visitLost(v)
 		return
-	case lost && ready != "":
+	case (lost && ready != "") || (inTheWay(Reason(p.Reason)) && v.target.Want == desired.Installed && v.r.Current(p.Revision)):
 		next := *p
 		next.Reason, next.Message = d.proof(v)
 		d.move(v, Repair, &next, d.gateOf(v, &next), ready)

@@ -42,7 +42,10 @@ import (
 //	failure R      like reason, for failed installs   uninstalling   the operation is uninstall
 //	step S         the step of the gate and its pod   labelled 5s    the done label has been as wanted for so long
 //	cordoned       somebody cordoned the node         others "text"  somebody else is at work on it
-//	starting       the node has the startup taint
+//	starting       the node has the startup taint       ours           the node is cordoned, and it was Longshore
+//	uncordoned     like ours, but people uncordoned the node
+//	broken         it had failed before it was emptied  sees "POD, …"  its pods: namespace/name and any of class=C, evictable, bare,
+//	                                                                   static, leaving, ended
 //
 // A line of the decision is a move, a booking, an end of one, or a hold.
 type scenario struct {
@@ -68,6 +71,10 @@ type scenario struct {
 	bad string
 	// paused is why people paused the runtime.
 	paused string
+	// classes are RuntimeClasses that are there, `name=handler`, and denied is the right that the controller does not have: pods or evictions.
+	classes, denied string
+	// refused is why the pod whose name comes first was not evicted a second ago.
+	refused string
 	// pools are the names of ConfigMaps with the pool label that are refused.
 	pools string
 	// pool has pools that are not, lines of `name key: value`; every node is in them if nodeSelector is not said.
@@ -970,6 +977,16 @@ func newWorld(t *testing.T, s scenario) *world {
 	for _, r := range slices.Sorted(maps.Keys(runtimes)) {
 		w.addRuntime(r, s)
 	}
+	for class := range strings.FieldsSeq(s.classes) {
+		name, handler, _ := strings.Cut(class, "=")
+		w.snap.RuntimeClasses = append(w.snap.RuntimeClasses, observed.RuntimeClass{Name: name, UID: types.UID("class-" + name), Handler: handler})
+	}
+	if s.denied != "" {
+		w.snap.Rights = &observed.Rights{Pods: s.denied != "pods", Evictions: s.denied != "evictions"}
+	}
+	if pod, why, ok := strings.Cut(s.refused, " "); ok {
+		w.snap.Evictions = map[types.UID]observed.Eviction{types.UID("uid-" + pod): {At: now.Add(-time.Second), Refused: why}}
+	}
 	for _, line := range unindent(s.world) {
 		w.addNode(line)
 	}
@@ -1091,7 +1108,7 @@ func doneLabelsOf(s scenario, revision string) map[string]string {
 // options are the words behind the first four of a node's line, by name.
 func options(words []string) map[string]string {
 	plain := map[string]bool{
-		"unlabelled": true, "unbooked": true, "cordoned": true, "starting": true, "uninstalling": true, "unready": true, "ungated": true, "ready": true, "otherpod": true, "excused": true, "anew": true, "unbegun": true, "gated": true,
+		"ours": true, "uncordoned": true, "broken": true, "unlabelled": true, "unbooked": true, "cordoned": true, "starting": true, "uninstalling": true, "unready": true, "ungated": true, "ready": true, "otherpod": true, "excused": true, "anew": true, "unbegun": true, "gated": true,
 	}
 	out := map[string]string{}
 	for i := 0; i < len(words); i++ {
@@ -1137,6 +1154,10 @@ func (w *world) addNode(line string) {
 		p.PodUID = ""
 	}
 	p.Attempted = w.hash[runtime+"/"+o["attempted"]]
+	p.Cordoned, p.Broken = o["ours"] != "" || o["uncordoned"] != "", o["broken"] != ""
+	if p.Phase == observed.PhaseDraining || p.Phase == observed.PhaseBlocked {
+		p.PodUID = ""
+	}
 	p.Step = o["step"]
 	if o["uninstalling"] != "" || p.Phase == observed.PhaseUninstalling {
 		p.Operation = observed.Uninstall
@@ -1162,7 +1183,10 @@ func (w *world) nodeOptions(n *observed.Node, runtime string, o map[string]strin
 	if o["starting"] != "" {
 		n.Taints = append(n.Taints, corev1.Taint{Key: observed.NotReadyTaint(runtime), Effect: corev1.TaintEffectNoExecute})
 	}
-	n.Unschedulable = n.Unschedulable || o["cordoned"] != ""
+	n.Unschedulable = n.Unschedulable || o["cordoned"] != "" || o["ours"] != ""
+	if text, ok := o["sees"]; ok {
+		w.see(n.Name, text)
+	}
 	n.Others = cmp.Or(n.Others, o["others"])
 	if o["unlabelled"] != "" {
 		n.Labels = n.Labels.With("skip-"+runtime, "yes")
@@ -1199,6 +1223,40 @@ func (w *world) nodeOptions(n *observed.Node, runtime string, o map[string]strin
 	}
 }
 
+// see adds the pods of a node to what was looked at.
+func (w *world) see(node, text string) {
+	look := observed.Look{Node: node}
+	for line := range strings.SplitSeq(text, ",") {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		var pod observed.Workload
+		pod.Namespace, pod.Name, _ = strings.Cut(words[0], "/")
+		pod.UID = types.UID("uid-" + pod.Name)
+		for _, word := range words[1:] {
+			switch class, is := strings.CutPrefix(word, "class="); {
+			case is:
+				pod.Class = class
+			case word == "evictable":
+				pod.Evictable = true
+			case word == "bare":
+				pod.Bare = true
+			case word == "static":
+				pod.Static = true
+			case word == "leaving":
+				pod.Deleting = true
+			case word == "ended":
+				pod.Ended = true
+			default:
+				w.t.Fatalf("unknown word %q about a pod", word)
+			}
+		}
+		look.Pods = append(look.Pods, pod)
+	}
+	w.snap.Looks = append(w.snap.Looks, look)
+}
+
 // write puts the keys on a node that belong to its progress, but for those that an option says somebody took off.
 func (w *world) write(n *observed.Node, runtime string, p *observed.Progress, o map[string]string) {
 	n.Annotations[observed.ProgressKey(runtime)] = p.String()
@@ -1224,7 +1282,7 @@ func (w *world) book(n *observed.Node, runtime string, p *observed.Progress, o m
 	}
 	soaking := p.Phase == observed.PhaseReady && now.Sub(p.Since) < time.Minute
 	switch p.Phase {
-	case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed:
+	case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed, observed.PhaseDraining, observed.PhaseBlocked:
 	default:
 		if !soaking {
 			return
@@ -1307,6 +1365,12 @@ func (w *world) lines(d *rollout.Decision) []string {
 	for _, m := range d.Moves {
 		lines = append(lines, w.moveLine(m))
 	}
+	for _, name := range d.Looks {
+		lines = append(lines, "look "+name)
+	}
+	for _, e := range d.Evictions {
+		lines = append(lines, "evict "+e.Pod.String())
+	}
 	for _, h := range d.Holds {
 		lines = append(lines, fmt.Sprintf("hold %s %s %q", h.Node, h.Reason, h.Message))
 	}
@@ -1338,6 +1402,9 @@ func (w *world) moveLine(m rollout.Move) string {
 	for _, key := range m.Labels.Remove {
 		words = append(words, key+"-")
 	}
+	if m.Cordon != "" {
+		words = append(words, string(m.Cordon))
+	}
 	if m.After == nil {
 		return strings.Join(words, " ")
 	}
@@ -1365,7 +1432,7 @@ func (w *world) moveLine(m rollout.Move) string {
 		if m.After.Reason != string(rollout.HandlersReported) {
 			words = append(words, m.After.Reason)
 		}
-	case rollout.NoteExit, rollout.Fail, rollout.ReturnTurn, rollout.Restart, rollout.Redirect, rollout.CloseGate:
+	case rollout.NoteExit, rollout.Fail, rollout.ReturnTurn, rollout.Restart, rollout.Redirect, rollout.CloseGate, rollout.Block:
 		if m.After.Reason != "" {
 			words = append(words, m.After.Reason)
 		}

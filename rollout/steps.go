@@ -46,6 +46,11 @@ func (d *decider) gateOf(v *visit, p *observed.Progress) string {
 		if d.resident(v, p.Revision) {
 			return observed.GateValue(p.Revision, observed.StepInstall)
 		}
+	case observed.PhaseDraining, observed.PhaseBlocked:
+		// What was there before is still at work.
+		if !p.Broken && p.Previous != "" && p.Previous == p.Attempted && d.resident(v, p.Previous) {
+			return observed.GateValue(p.Previous, observed.StepInstall)
+		}
 	case observed.PhasePending, observed.PhaseFailed:
 	}
 	return ""
@@ -221,7 +226,7 @@ func (d *decider) betweenSteps(v *visit) {
 func (d *decider) lingering(v *visit) *observed.Pod {
 	for _, pod := range d.pods[v.n] {
 		state := v.node.State(pod.Runtime)
-		if !pod.Deleting && state != nil && state.Progress != nil && state.Progress.Phase == observed.PhaseReady {
+		if !pod.Deleting && state != nil && state.Progress != nil && idlePhase(state.Progress.Phase) {
 			if revision, step, ok := observed.ParseGate(state.Gate); ok && pod.DaemonSet == observed.DaemonSetName(pod.Runtime, step, revision) {
 				continue
 			}
@@ -229,6 +234,11 @@ func (d *decider) lingering(v *visit) *observed.Pod {
 		return pod
 	}
 	return nil
+}
+
+// idlePhase tells whether no command is at work in a phase, so that a pod which stands behind its gate is that of a payload that stays.
+func idlePhase(phase observed.Phase) bool {
+	return phase == observed.PhaseReady || phase == observed.PhaseDraining || phase == observed.PhaseBlocked
 }
 
 // absent says what is wrong with the pod of a payload that stays, "" where it is Ready or where none stays. Of a node that is NotReady

@@ -280,6 +280,8 @@ func (d *decider) fail(v *visit, reason Reason, message string) {
 func (d *decider) failAs(v *visit, next *observed.Progress, reason Reason, message string) {
 	next.Phase, next.Since = observed.PhaseFailed, d.snap.Time
 	next.Reason, next.Message = string(reason), message
+	// One that gives its place back is in service.
+	next.Cordoned = next.Cordoned && !d.passedOver(v)
 	d.keep(v)
 	ready := d.readyLabel(v.with(next))
 	if !v.node.Ready {
@@ -303,6 +305,7 @@ func (d *decider) begin(v *visit, revision string, operation observed.Operation)
 		return &next
 	}
 	next.Retry = v.state.Retry
+	next.Cordoned = v.cordonedByUs()
 	if p := v.state.Progress; p != nil {
 		next.Previous, next.Attempted = installed(p), attempted(p)
 		return p.Next(next)
@@ -325,8 +328,14 @@ func failedInSoak(p *observed.Progress) bool {
 
 // attempted is the revision whose command last began on a node, "" if none ever did. One that may have begun counts.
 func attempted(p *observed.Progress) string {
-	if p.Phase == observed.PhasePending || (p.Phase == observed.PhaseFailed && p.PodUID == "") {
+	switch p.Phase {
+	case observed.PhasePending, observed.PhaseDraining, observed.PhaseBlocked:
 		return p.Attempted
+	case observed.PhaseFailed:
+		if p.PodUID == "" {
+			return p.Attempted
+		}
+	default:
 	}
 	return p.Revision
 }

@@ -141,7 +141,8 @@ func (d *decider) hasTurn(runtime string, node *observed.Node) bool {
 
 // idle tells whether nothing is done with a node until somebody, or the node itself, has it otherwise.
 func (d *decider) idle(node *observed.Node, s *observed.State) bool {
-	return node.Deleting || !node.Ready || node.Unschedulable || node.Others != "" || (s != nil && s.Held)
+	cordoned := node.Unschedulable && cordoner(node) == ""
+	return node.Deleting || !node.Ready || cordoned || node.Others != "" || (s != nil && s.Held)
 }
 
 // openWave finds the wave that has its turn, once every node was visited. A wave is over when each of its nodes is done, has failed as often as is
@@ -225,7 +226,7 @@ func (v *visit) wave() *wave {
 // early tells whether a node's wave has not begun, and what it waits for. A node that failed holds a place that the waves before its own may need, and is
 // out of service already: it waits for none.
 func (d *decider) early(v *visit) (string, bool) {
-	if v.course == nil || v.course.of[v.n] <= v.course.open || (v.failed() && d.holdsPlace(v)) {
+	if v.course == nil || v.course.of[v.n] <= v.course.open || ((v.failed() || v.broken()) && d.holdsPlace(v)) {
 		return "", false
 	}
 	return v.course.waiting, true
@@ -292,7 +293,7 @@ type zone struct {
 
 // waits notes that a node waits for something that will pass.
 func (z zones) waits(w *wish) {
-	if z[w.place.wave] == nil && w.rank == ranks-1 {
+	if z[w.place.wave] == nil && w.rank == rankRest {
 		name := w.node.Labels.Get(zoneLabel)
 		z[w.place.wave] = &zone{w.place.zone, fmt.Sprintf("waiting for zone %q, where node %s has its turn first", name, w.node.Name)}
 	}
@@ -300,7 +301,7 @@ func (z zones) waits(w *wish) {
 
 // before says which zone comes before that of a node, "" if none does.
 func (z zones) before(w *wish) string {
-	if first := z[w.place.wave]; first != nil && w.rank == ranks-1 && first.number != w.place.zone {
+	if first := z[w.place.wave]; first != nil && w.rank == rankRest && first.number != w.place.zone {
 		return first.message
 	}
 	return ""

@@ -81,7 +81,7 @@ func defaults(name string) *Runtime {
 		InstallTimeout:  15 * time.Minute,
 		Drain:           DrainNone,
 		DeletionPolicy:  DeletionBackground,
-		InUsePolicy:     InUseIgnore,
+		InUsePolicy:     InUseWait,
 	}
 }
 

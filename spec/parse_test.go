@@ -47,7 +47,7 @@ func TestDefaultsAreFilledIn(t *testing.T) {
 		InstallTimeout:   15 * time.Minute,
 		Drain:            DrainNone,
 		DeletionPolicy:   DeletionBackground,
-		InUsePolicy:      InUseIgnore,
+		InUsePolicy:      InUseWait,
 	}
 	selector := r.NodeSelector
 	r.NodeSelector = nil

@@ -16,9 +16,7 @@ func unsupported(r *Runtime, data map[string]string) field.ErrorList {
 		advice string
 	}{
 		{root.Key("verify"), given("verify"), "leave the key out, the handlers that the kubelet reports are checked"},
-		{root.Key("drain"), r.Drain != DrainNone, "use None"},
 		{root.Key("deletionPolicy"), r.DeletionPolicy == DeletionForeground, "use Background or Orphan"},
-		{root.Key("inUsePolicy"), r.InUsePolicy != InUseIgnore, "use Ignore, which is also the default for now"},
 	} {
 		if line.found {
 			errs = append(errs, field.Forbidden(line.path, "not supported yet: "+line.advice))

@@ -65,7 +65,7 @@ type forecaster struct {
 // played is a snapshot in which what is under way has ended well. What a payload is known to be done by makes no difference to who is next: every one ends with its command.
 func played(snap *observed.Snapshot) *observed.Snapshot {
 	s := *snap
-	s.Pods, s.Labelled = nil, nil
+	s.Pods, s.Labelled, s.Looks = nil, nil, nil
 	s.Nodes, s.Revisions, s.DaemonSets = slices.Clone(snap.Nodes), slices.Clone(snap.Revisions), slices.Clone(snap.DaemonSets)
 	s.Turns.Booked = slices.Clone(snap.Turns.Booked)
 	for i := range s.Revisions {
@@ -104,9 +104,11 @@ func plainContent(classes []observed.Class, operations []observed.Operation) *ob
 // finish lets the operation of a progress end well on a node.
 func finish(s *observed.Snapshot, node *observed.Node, runtime string, p *observed.Progress) {
 	if p.Operation == observed.Uninstall {
+		node.Unschedulable = node.Unschedulable && !p.Cordoned
 		write(node, runtime, nil, "", "")
 		return
 	}
+	node.Unschedulable = node.Unschedulable && !p.Cordoned
 	next := p.Next(observed.Progress{
 		Phase: observed.PhaseReady, Operation: observed.Install, Revision: p.Revision, Attempt: p.Attempt, Since: s.Time,
 		MachineID: node.MachineID, BootID: node.BootID, Retry: p.Retry, Turn: p.Turn,
@@ -161,6 +163,12 @@ func (f *forecaster) round() bool {
 		return true
 	}
 	changed := f.installers(decision)
+	// Nobody knows when pods leave: no node has any in the way.
+	for _, node := range decision.Looks {
+		if f.snap.Look(node) == nil {
+			f.snap.Looks, changed = append(f.snap.Looks, observed.Look{Node: node}), true
+		}
+	}
 	if labels := strings.Join(decision.Objects.DoneLabels, "\n"); f.snap.DoneLabels == nil || *f.snap.DoneLabels != labels {
 		f.snap.DoneLabels = &labels
 	}
@@ -309,6 +317,9 @@ func (f *forecaster) move(plan *desired.Plan, m *rollout.Move) {
 	}
 	if m.Taints != nil {
 		node.Taints = m.Taints.After
+	}
+	if m.Cordon != "" {
+		node.Unschedulable = m.Cordon == observed.Cordoning
 	}
 	node.Index()
 	if m.Kind != rollout.OpenGate {

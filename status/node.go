@@ -128,6 +128,8 @@ func moveWords(m *rollout.Move) (reason, message string) {
 	switch m.Kind {
 	case rollout.OpenGate:
 		return string(OpeningGate), fmt.Sprintf("it is the node's turn; the gate for the %s of revision %s is opened", after.Operation, after.Revision)
+	case rollout.Drain:
+		return string(rollout.WaitingForPods), fmt.Sprintf("it is the node's turn; new pods are kept away before the %s of revision %s begins", after.Operation, after.Revision)
 	case rollout.NextStep:
 		return string(OpeningGate), fmt.Sprintf("the gate for step %s of revision %s is opened", after.Step, after.Revision)
 	case rollout.Redirect:

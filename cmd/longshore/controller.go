@@ -131,6 +131,7 @@ func (p *process) serve(ctx context.Context) error {
 	writer := apply.New(p.kube, cluster, p.options.namespace, p.options.system)
 	p.controller = controller.New(controller.Ports{
 		Reader: cluster, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer,
+		Sight: cluster, Evictions: writer,
 		Events:   apply.NewEvents(broadcaster.NewRecorder(scheme.Scheme, observed.Manager), p.options.namespace),
 		Renderer: p.renderer, Clock: clock.RealClock{}, Log: p.log, Metrics: controller.NewMetrics(p.registry),
 		PauseImage: p.options.pauseImage,
@@ -146,6 +147,7 @@ func (p *process) serve(ctx context.Context) error {
 	}
 	p.readSite()
 	wg.Go(func() { p.watchSite(ctx) })
+	cluster.WatchRights(ctx, clock.RealClock{})
 	cluster.Start(ctx)
 	if err := cluster.Synced(ctx); err != nil {
 		return ended(ctx, err)

@@ -15,7 +15,9 @@ import (
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -41,6 +43,8 @@ type API struct {
 	writes  []Write
 	fault   func(Write) error
 	lose    func(Write) error
+	forbid  func(*authorizationv1.ResourceAttributes) bool
+	refuse  func(*corev1.Pod) error
 	last    map[string]lastApply
 }
 
@@ -64,6 +68,7 @@ func NewAPI(objects ...runtime.Object) *API {
 	kube := fake.NewClientset()
 	a := &API{Kube: kube, tracker: kube.Tracker(), last: map[string]lastApply{}}
 	kube.PrependReactor("*", "*", a.react)
+	kube.PrependReactor("create", "selfsubjectaccessreviews", a.review)
 	kube.PrependWatchReactor("*", a.watch)
 	for _, o := range objects {
 		a.Create(o)
@@ -98,6 +103,11 @@ func (a *API) react(action clienttesting.Action) (bool, runtime.Object, error) {
 	defer a.mu.Unlock()
 	switch action := action.(type) {
 	case clienttesting.CreateActionImpl:
+		if eviction, ok := action.GetObject().(*policyv1.Eviction); ok {
+			w := write(action, eviction.Name, eviction)
+			_, err := a.do(w, nil, func() (runtime.Object, error) { return nil, a.evict(eviction) })
+			return true, nil, err
+		}
 		object := action.GetObject().DeepCopyObject()
 		w := write(action, accessor(object).GetName(), object)
 		out, err := a.do(w, action.CreateOptions.DryRun, func() (runtime.Object, error) {

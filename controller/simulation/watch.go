@@ -3,7 +3,9 @@ package simulation
 import (
 	"encoding/json"
 	"reflect"
+	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -40,13 +42,17 @@ func (a *API) watch(action clienttesting.Action) (bool, watch.Interface, error) 
 		return true, all, nil
 	}
 	selects := func(m metav1.Object) bool {
-		return byLabel.Matches(labels.Set(m.GetLabels())) && byField.Matches(fields.Set{"metadata.name": m.GetName(), "metadata.namespace": m.GetNamespace()})
+		of := fields.Set{"metadata.name": m.GetName(), "metadata.namespace": m.GetNamespace()}
+		if pod, ok := m.(*corev1.Pod); ok {
+			of["spec.nodeName"] = pod.Spec.NodeName
+		}
+		return byLabel.Matches(labels.Set(m.GetLabels())) && byField.Matches(of)
 	}
 	in, err := a.selected(action, selects)
 	if err != nil {
 		return true, nil, err
 	}
-	return true, watch.Filter(all, func(event watch.Event) (watch.Event, bool) {
+	return true, filter(all, func(event watch.Event) (watch.Event, bool) {
 		m := accessor(event.Object)
 		name := m.GetNamespace() + "/" + m.GetName()
 		was := in[name]
@@ -56,6 +62,45 @@ func (a *API) watch(action clienttesting.Action) (bool, watch.Interface, error) 
 		}
 		return event, was || in[name]
 	}), nil
+}
+
+// filtered is a watch that passes on what a function chooses. Unlike that of apimachinery it ends when nobody reads any more: watches of single nodes end
+// in the middle of everything.
+type filtered struct {
+	in   watch.Interface
+	out  chan watch.Event
+	done chan struct{}
+	once sync.Once
+}
+
+func filter(in watch.Interface, choose func(watch.Event) (watch.Event, bool)) watch.Interface {
+	f := &filtered{in: in, out: make(chan watch.Event), done: make(chan struct{})}
+	go func() {
+		defer close(f.out)
+		for event := range in.ResultChan() {
+			event, chosen := choose(event)
+			if !chosen {
+				continue
+			}
+			select {
+			case f.out <- event:
+			case <-f.done:
+				return
+			}
+		}
+	}()
+	return f
+}
+
+// ResultChan has the events.
+func (f *filtered) ResultChan() <-chan watch.Event { return f.out }
+
+// Stop ends the watch.
+func (f *filtered) Stop() {
+	f.once.Do(func() {
+		close(f.done)
+		f.in.Stop()
+	})
 }
 
 // selected are the objects that a watch selects when it begins.

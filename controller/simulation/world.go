@@ -115,6 +115,12 @@ func (w *World) step() {
 	}
 	busy := map[string]bool{}
 	for _, pod := range pods {
+		if pod.Labels[observed.LabelInstaller] == "" {
+			if pod.DeletionTimestamp != nil {
+				w.api.Delete(pod)
+			}
+			continue
+		}
 		if !wanted(pod, sets, nodes) {
 			w.leave(pod)
 			continue

@@ -77,7 +77,7 @@ func Longshore(ctx context.Context, c *cluster.Cluster, progress io.Writer, args
 	return ref, nil
 }
 
-// Apply builds kustomize/default with the image, as an overlay of a user's would, and applies it.
+// Apply builds kustomize/default with the image and with the rights for the pods of others, as an overlay of a user's would, and applies it.
 func Apply(ctx context.Context, c *cluster.Cluster, ref string, args ...string) error {
 	source, err := Source()
 	if err != nil {
@@ -89,13 +89,13 @@ func Apply(ctx context.Context, c *cluster.Cluster, ref string, args ...string) 
 	}
 	defer func() { _ = os.RemoveAll(overlay) }()
 	// kustomize takes relative paths only.
-	base, err := filepath.Rel(overlay, filepath.Join(source, "kustomize", "default"))
+	base, err := filepath.Rel(overlay, filepath.Join(source, "kustomize"))
 	if err != nil {
 		return err
 	}
 	name, digest, _ := strings.Cut(ref, "@")
 	var text strings.Builder
-	fmt.Fprintf(&text, "resources:\n- %s\nimages:\n- name: longshore\n  newName: %s\n  digest: %s\n", base, name, digest)
+	fmt.Fprintf(&text, "resources:\n- %[1]s/default\ncomponents:\n- %[1]s/components/workloads\nimages:\n- name: longshore\n  newName: %[2]s\n  digest: %[3]s\n", base, name, digest)
 	if len(args) > 0 {
 		text.WriteString("patches:\n- target: {kind: Deployment, name: longshore}\n  patch: |\n")
 		for _, arg := range args {
