@@ -53,6 +53,7 @@ func (c *Controller) act(ctx context.Context, snap *observed.Snapshot, plan *des
 			errs = append(errs, err)
 		}
 	}
+	note(false, c.finalize(ctx, plan))
 	note(false, c.Sight.Look(ctx, decision.Looks))
 	note(false, c.evict(ctx, snap, decision.Evictions))
 	note(c.giveUp(ctx, plan, decision))
@@ -90,6 +91,29 @@ func (c *Controller) giveUp(ctx context.Context, plan *desired.Plan, decision *r
 		c.Events.Spec(r.Source, corev1.EventTypeWarning, "RevisionGivenUp", status.GivenUpWords(bad.Revision, &mark))
 	}
 	return wrote, errors.Join(errs...)
+}
+
+// finalize puts finalizers on specs, and takes them off.
+func (c *Controller) finalize(ctx context.Context, plan *desired.Plan) error {
+	var errs []error
+	for i := range plan.Runtimes {
+		for _, f := range plan.Runtimes[i].Finalize {
+			if err := c.Finalizer.Finalizers(ctx, f.Spec, f.Finalizers); err != nil {
+				if apply.Outrun(err) {
+					c.outrunBy(err)
+					continue
+				}
+				errs = append(errs, err)
+				continue
+			}
+			c.Log.Info("finalizer", zap.String("spec", f.Spec.Name), zap.String("runtime", f.Spec.Runtime), zap.Strings("finalizers", f.Finalizers))
+			if f.Warn != "" {
+				c.Log.Warn("spec is let go before its nodes are done", zap.String("spec", f.Spec.Name), zap.String("runtime", f.Spec.Runtime), zap.String("why", f.Warn))
+				c.Events.Spec(f.Spec, corev1.EventTypeWarning, "FinalizerReleased", f.Warn)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // doneLabels writes which labels payloads may change. Where none ever said anything by a label, nothing has to be there.

@@ -116,10 +116,13 @@ func (c *cluster) launch() func() {
 		eyes = c.eyes(cluster)
 	}
 	loop = controller.New(controller.Ports{
-		Reader: eyes, Sight: cluster, Evictions: writer, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer, Events: c,
+		Reader: eyes, Sight: cluster, Evictions: writer, Finalizer: writer, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer, Events: c,
 		Renderer: manifests.NewRenderer(manifests.Options{PauseImage: "registry.example.com/longshore:1"}),
 		Clock:    clock.RealClock{}, Log: zap.New(c.log), Metrics: controller.NewMetrics(c.registry),
 	}, desired.DefaultOptions())
+	if err := cluster.WatchOwn(ctx, "longshore"); err != nil {
+		c.t.Fatal(err)
+	}
 	cluster.WatchRights(ctx, clock.RealClock{})
 	cluster.Start(ctx)
 	if err := cluster.Synced(ctx); err != nil {

@@ -67,6 +67,11 @@ type PullSecret interface {
 	PullSecret(ctx context.Context, registries []string, username, password observed.Hidden) error
 }
 
+// Finalizers holds deleted specs, and lets them go.
+type Finalizers interface {
+	Finalizers(ctx context.Context, s *observed.Spec, want []string) error
+}
+
 // Revisions writes snapshots.
 type Revisions interface {
 	CreateRevision(ctx context.Context, object *appsv1.ControllerRevision) error
@@ -94,6 +99,7 @@ type Ports struct {
 	Reader    Reader
 	Sight     Sight
 	Evictions Evictions
+	Finalizer Finalizers
 	Rollout   Rollout
 	Objects   Objects
 	Access    NodeAccess

@@ -47,6 +47,13 @@ func (c *Controller) tell(ctx context.Context, snap *observed.Snapshot, plan *de
 	}
 	for i := range plan.Runtimes {
 		r := &plan.Runtimes[i]
+		for _, s := range r.Ending {
+			for j := range report.Runtimes {
+				if report.Runtimes[j].Name == r.Name && r.Source == nil {
+					one(s, report.Runtimes[j].Annotations(s.Data))
+				}
+			}
+		}
 		if r.Source == nil {
 			continue
 		}

@@ -52,10 +52,15 @@ type Runtime struct {
 	Source *observed.Spec
 	// Superseded are the other specs of the name.
 	Superseded []*observed.Spec
+	// Ending are specs of the name that are deleted, and that a finalizer of ours holds.
+	Ending []*observed.Spec
+	// Finalize are the finalizers to be put on specs or taken off.
+	Finalize []Finalize
 	// Errors are why the winning spec is not in force; the last good one stays so.
 	Errors field.ErrorList
-	// Conflict says which other runtime has what this one asks for.
+	// Conflict says which other runtime has what this one asks for, or what is wrong with the spec that is left where it is Stale: another one was newer for too long.
 	Conflict string
+	Stale    bool
 	// Spec is what is in force, nil where nothing valid was ever there.
 	Spec *spec.Runtime
 	// Goal is the revision that selected nodes should carry, nil if there is none yet.
@@ -123,6 +128,7 @@ const (
 	WhyNoGoal
 	WhyBad
 	WhyOrphaned
+	WhyStale
 )
 
 // Revision returns the runtime's revision of that name, nil if it is not (or no longer) known.
@@ -199,6 +205,7 @@ func Of(snap *observed.Snapshot, parse Parser, opts Options) *Plan {
 		r := &plan.Runtimes[i]
 		r.ask(snap, parse, claims, payloads)
 		plan.again(r.target(snap, opts))
+		r.finalize(snap)
 	}
 	plan.Pull, plan.Unmeant = pull(snap, plan.Runtimes), unmeant(plan.Runtimes, payloads)
 	return plan
@@ -251,7 +258,13 @@ func (p *Plan) again(t time.Time) {
 func (r *Runtime) choose(snap *observed.Snapshot) {
 	for i := range snap.Specs {
 		s := &snap.Specs[i]
-		if s.Runtime != r.Name || s.Deleting {
+		if s.Runtime != r.Name {
+			continue
+		}
+		if s.Deleting {
+			if s.Held() {
+				r.Ending = append(r.Ending, s)
+			}
 			continue
 		}
 		switch {
@@ -320,6 +333,7 @@ type standing struct{ selected, carries bool }
 // targetOf is the table of targets, the first line that fits:
 //
 //	nothing valid was ever there          Keep what is there
+//	the spec that is left is stale        Keep if it carries anything
 //	the spec is gone, grace over          Removed if it carries anything
 //	the same, and its policy was Orphan   Keep if it carries anything
 //	the spec is gone, within the grace    Keep if it carries anything or was selected
@@ -350,6 +364,8 @@ func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snap
 		return Target{}
 	case r.Spec == nil || r.Goal == nil:
 		return keep(WhyNoGoal)
+	case r.Stale:
+		return keep(WhyStale)
 	case r.GivenUp() && is.carries:
 		return Target{Want: Removed, Why: WhyBad}
 	case r.GivenUp():

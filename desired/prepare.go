@@ -37,6 +37,17 @@ type Prepare struct {
 type Source struct {
 	Name string `json:"name"`
 	UID  string `json:"uid"`
+	// Created tells whether another spec is older, and since when it is not the newest.
+	Created time.Time `json:"created,omitzero"`
+}
+
+// sourceOf is the ConfigMap that what is in force came from, the zero Source where nobody knows.
+func sourceOf(rev *observed.Revision) Source {
+	var s Source
+	if json.Unmarshal([]byte(rev.Annotations[observed.AnnotationSource]), &s) != nil {
+		return Source{}
+	}
+	return s
 }
 
 // inForce reads what is in force from the newest ControllerRevision: nothing else is ever acted on.
@@ -80,6 +91,11 @@ func remembers(rev *observed.Revision, parse Parser) *spec.Runtime {
 func (r *Runtime) ask(snap *observed.Snapshot, parse Parser, claims map[string]string, payloads spec.Payloads) {
 	if r.Source == nil {
 		r.vanish(snap)
+		return
+	}
+	if r.Conflict = r.stale(snap.Time); r.Conflict != "" {
+		r.Stale = true
+		r.comeBack()
 		return
 	}
 	asked, errs := parse(r.Name, r.Source.Data, r.Source.BinaryData)
@@ -151,7 +167,7 @@ func (r *Runtime) remember(asked *spec.Runtime, snap *observed.Snapshot) map[str
 	if err != nil {
 		data = []byte("{}")
 	}
-	source, err := json.Marshal(Source{Name: r.Source.Name, UID: string(r.Source.UID)})
+	source, err := json.Marshal(Source{Name: r.Source.Name, UID: string(r.Source.UID), Created: r.Source.Created.UTC()})
 	if err != nil {
 		source = []byte("{}")
 	}

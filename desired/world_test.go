@@ -55,7 +55,7 @@ func revision(number int64, s observed.Spec, marks ...string) observed.Revision 
 	if err != nil {
 		panic(err)
 	}
-	source, err := json.Marshal(desired.Source{Name: s.Name, UID: string(s.UID)})
+	source, err := json.Marshal(desired.Source{Name: s.Name, UID: string(s.UID), Created: s.Created})
 	if err != nil {
 		panic(err)
 	}

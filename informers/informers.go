@@ -39,6 +39,7 @@ type Cluster struct {
 	// secret is nil where nobody asked for it.
 	secret cache.SharedIndexInformer
 	looks  looks
+	own    own
 
 	mu sync.Mutex
 	// rights is nil as long as nobody asked.
@@ -127,6 +128,10 @@ func (c *Cluster) all() []cache.SharedIndexInformer {
 	if c.secret != nil {
 		all = append(all, c.secret)
 	}
+	all = append(all, c.own.namespaces...)
+	if c.own.deployment != nil {
+		all = append(all, c.own.deployment)
+	}
 	return all
 }
 
@@ -203,7 +208,7 @@ func (c *Cluster) HasSynced() bool {
 func (c *Cluster) Snapshot(now time.Time) *observed.Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := &observed.Snapshot{Time: now, Namespace: c.namespace, Looks: c.looked(), Rights: c.rights}
+	s := &observed.Snapshot{Time: now, Namespace: c.namespace, Looks: c.looked(), Rights: c.rights, Terminating: c.terminating()}
 	nodes := merged(c.nodes, &c.freshNodes)
 	// Thousands of nodes are sorted where a place is a pointer.
 	slices.SortFunc(nodes, func(a, b *node) int { return cmp.Compare(a.Name, b.Name) })

@@ -32,7 +32,7 @@ const (
 const (
 	// AnnotationSpec is the data of the last valid spec, as JSON.
 	AnnotationSpec = Domain + "/spec"
-	// AnnotationSource is the name and uid of the ConfigMap that [AnnotationSpec] came from.
+	// AnnotationSource is the name, the uid and the time of creation of the ConfigMap that [AnnotationSpec] came from.
 	AnnotationSource = Domain + "/source"
 	// AnnotationNothingSelected stands while a spec edit that left no node selected is in force: nothing is uninstalled then.
 	AnnotationNothingSelected = Domain + "/nothing-selected"
@@ -65,6 +65,9 @@ const (
 	DoneLabelsName = "longshore-done-labels"
 	DoneLabelsKey  = "labels"
 )
+
+// Finalizer holds a deleted spec with deletionPolicy Foreground until every node is done.
+const Finalizer = Domain + "/uninstall"
 
 // PauseContainer is the name of the container that is left in an installer pod when its commands have ended.
 const PauseContainer = "pause"

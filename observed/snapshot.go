@@ -5,6 +5,7 @@
 package observed
 
 import (
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -42,6 +43,8 @@ type Snapshot struct {
 	Looks []Look `json:"looks,omitempty"`
 	// Evictions remembers when pods were last to be evicted.
 	Evictions map[types.UID]Eviction `json:"evictions,omitempty"`
+	// Terminating says what of Longshore's own is being deleted, so that nobody will be there to do anything, "" for nothing.
+	Terminating string `json:"terminating,omitempty"`
 	// Rights is nil where nobody asked for them.
 	Rights *Rights `json:"rights,omitempty"`
 }
@@ -77,6 +80,7 @@ type Spec struct {
 	Pool       string            `json:"pool,omitempty"`
 	Created    time.Time         `json:"created"`
 	Deleting   bool              `json:"deleting,omitempty"`
+	Finalizers []string          `json:"finalizers,omitempty"`
 	Data       map[string]string `json:"data,omitempty"`
 	BinaryData map[string][]byte `json:"binaryData,omitempty"`
 	// Annotations are those of Longshore only (see [SpecAnnotations]).
@@ -84,6 +88,9 @@ type Spec struct {
 	// People is what people wrote on it (see [PeopleAnnotations]).
 	People map[string]string `json:"people,omitempty"`
 }
+
+// Held tells whether the finalizer of Longshore is on the spec.
+func (s *Spec) Held() bool { return slices.Contains(s.Finalizers, Finalizer) }
 
 // Node is one node, as far as Longshore looks at it.
 type Node struct {

@@ -237,6 +237,8 @@ func (d *decider) holdTarget(v *visit) {
 		d.hold(v, NothingSelected, "the spec selects no node any more; nothing is uninstalled until it selects some or is deleted")
 	case desired.WhyMismatch:
 		d.holdUntil(v, JustDeselected, v.target.Until, "the node's labels do not match any more; the uninstall begins at "+v.target.Until.UTC().Format(time.RFC3339))
+	case desired.WhyStale:
+		d.hold(v, StaleSpec, "the spec that was in force is gone, and the one that is left does not count any more; the node stays as it is")
 	case desired.WhyNoGoal:
 		d.hold(v, NoGoal, "no valid spec of the runtime is known; the node stays as it is")
 	default:

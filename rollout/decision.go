@@ -96,6 +96,7 @@ const (
 	PreparingInstaller Reason = "PreparingInstaller"
 	SpecGone           Reason = "SpecGone"
 	Orphaned           Reason = "Orphaned"
+	StaleSpec          Reason = "StaleSpec"
 	NothingSelected    Reason = "NothingSelected"
 	JustDeselected     Reason = "JustDeselected"
 	NoSnapshot         Reason = "NoSnapshot"

@@ -211,7 +211,7 @@ func (d *decider) empty(w *wish, begin *observed.Progress) bool {
 			reason = DrainTimedOut
 		}
 		d.refill(w.visit, reason, f.message)
-	case f.blocked == (w.state.Progress.Phase == observed.PhaseBlocked):
+	case f.blocked == (w.state.Progress.Phase == observed.PhaseBlocked) && !tells(w, f):
 		d.evict(w, f.evict)
 		if f.until.IsZero() && !w.broken() {
 			f.until = due
@@ -221,12 +221,20 @@ func (d *decider) empty(w *wish, begin *observed.Progress) bool {
 		next := *w.state.Progress
 		next.Phase, next.Reason, next.Message = observed.PhaseDraining, "", ""
 		kind := Drain
-		if f.blocked {
+		switch {
+		case f.blocked:
 			kind, next.Phase, next.Reason, next.Message = Block, observed.PhaseBlocked, string(f.reason), f.message
+		case f.reason == EvictionRefused:
+			next.Reason, next.Message = string(f.reason), f.message
 		}
 		d.move(w.visit, kind, &next, d.gateOf(w.visit, &next), d.readyLabel(w.with(&next)))
 	}
 	return false
+}
+
+// tells has the first refusal of an eviction written on the node: whoever else looks at it cannot know of it otherwise.
+func tells(w *wish, f found) bool {
+	return f.reason == EvictionRefused && w.state.Progress.Reason != string(EvictionRefused)
 }
 
 // found is what is in the way of a gate, and what can be done about it.
@@ -239,10 +247,13 @@ type found struct {
 
 // find sorts the pods of a node.
 func (d *decider) find(w *wish, e emptying) found {
-	look := d.snap.Look(w.node.Name)
+	look, p := d.snap.Look(w.node.Name), w.state.Progress
 	switch {
+	case look == nil && p.Reason != "":
+		// Who has not looked, or not yet, knows what the one says who has.
+		return found{blocked: p.Phase == observed.PhaseBlocked, obstacle: obstacle{reason: Reason(p.Reason), message: p.Message}}
 	case look == nil:
-		return found{obstacle: obstacle{reason: PodsUnseen, message: "looking at the pods on the node"}}
+		return found{obstacle: obstacle{reason: PodsUnseen, message: "looking at the pods on the node, and waiting for those to leave that are in the way"}}
 	case look.Problem != "":
 		return found{obstacle: obstacle{reason: PodsUnseen, message: "the pods on the node cannot be seen: " + look.Problem}}
 	}
@@ -273,7 +284,7 @@ func (d *decider) find(w *wish, e emptying) found {
 		}
 		return found{blocked: true, obstacle: obstacle{reason: PodsInUse, message: words + "; their RuntimeClasses are " + classesOf(use)}}
 	}
-	if settled := w.state.Progress.Since.Add(lookSettle); d.snap.Time.Before(settled) {
+	if settled := p.Since.Add(lookSettle); d.snap.Time.Before(settled) {
 		return found{obstacle: obstacle{reason: WaitingForPods, message: "no pod is in the way; the gate opens if that stays so", until: settled}}
 	}
 	return found{}

@@ -54,7 +54,7 @@ func TestNodesAreEmptiedBeforeTheirTurn(t *testing.T) {
 			spec:  "drain: Drain",
 			world: `a  kata  Draining  new  since 1s  previous old  attempted old  ready  handlers kata  ours`,
 			want: `look a
-			       hold a PodsUnseen "looking at the pods on the node"`,
+			       hold a PodsUnseen "looking at the pods on the node, and waiting for those to leave that are in the way"`,
 		},
 		"has those leave that a drain evicts": {
 			spec: "drain: Drain",
@@ -64,10 +64,17 @@ func TestNodesAreEmptiedBeforeTheirTurn(t *testing.T) {
 			       evict default/web
 			       hold a WaitingForPods "waiting for 2 pods to leave the node: default/old, default/web"`,
 		},
-		"asks no more than every few seconds, and says why one is refused": {
+		"writes it down when one is refused": {
 			spec:    "drain: Drain",
 			refused: "web the budget allows none",
 			world:   `a  kata  Draining  new  since 1m  previous old  attempted old  ready  handlers kata  ours  sees "default/web evictable"`,
+			want: `move Drain a Draining new ready previous=old
+			       look a`,
+		},
+		"asks no more than every few seconds, and says why one is refused": {
+			spec:    "drain: Drain",
+			refused: "web the budget allows none",
+			world:   `a  kata  Draining  new  since 1m  reason EvictionRefused  previous old  attempted old  ready  handlers kata  ours  sees "default/web evictable"`,
 			want: `look a
 			       hold a EvictionRefused "waiting for 1 pods to leave the node: default/web; the eviction of default/web is refused: the budget allows none"`,
 		},
@@ -137,7 +144,7 @@ func TestNodesAreEmptiedBeforeTheirTurn(t *testing.T) {
 		"a node that had failed keeps its place for as long as it takes": {
 			spec:    "drain: Drain",
 			refused: "web the budget allows none",
-			world: `a  kata  Draining  new  since 16m  previous old  attempted new  ours  broken  sees "default/web evictable"
+			world: `a  kata  Draining  new  since 16m  reason EvictionRefused  previous old  attempted new  ours  broken  sees "default/web evictable"
 			        b  kata  Ready     old  since 1h`,
 			want: `look a
 			       hold a EvictionRefused "waiting for 1 pods to leave the node: default/web; the eviction of default/web is refused: the budget allows none"

@@ -16,7 +16,6 @@ func unsupported(r *Runtime, data map[string]string) field.ErrorList {
 		advice string
 	}{
 		{root.Key("verify"), given("verify"), "leave the key out, the handlers that the kubelet reports are checked"},
-		{root.Key("deletionPolicy"), r.DeletionPolicy == DeletionForeground, "use Background or Orphan"},
 	} {
 		if line.found {
 			errs = append(errs, field.Forbidden(line.path, "not supported yet: "+line.advice))

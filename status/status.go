@@ -183,6 +183,8 @@ func (r *RuntimeReport) done() int {
 //	otherwise                                    Progressing
 func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.Hold) (Phase, string) {
 	switch {
+	case r.Stale:
+		return Conflict, r.Conflict
 	case r.Conflict != "":
 		return Conflict, r.Conflict + lastGood(r)
 	case len(r.Errors) > 0:
@@ -190,9 +192,9 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 	case r.Orphaned:
 		return Ready, fmt.Sprintf("the spec is gone since %s; %d nodes keep the runtime, because its deletionPolicy was Orphan", r.Vanished.UTC().Format(time.RFC3339), r.Carrying)
 	case r.Source == nil && !r.Vanished.IsZero() && !r.Removing:
-		return Uninstalling, "the spec is gone since " + r.Vanished.UTC().Format(time.RFC3339) + "; the uninstall begins after the grace unless it comes back"
+		return Uninstalling, "the spec is gone since " + r.Vanished.UTC().Format(time.RFC3339) + "; the uninstall begins after the grace unless it comes back" + letGo(r)
 	case r.Removing:
-		return Uninstalling, fmt.Sprintf("%d nodes left%s", sum.Total, why(sum, holds))
+		return Uninstalling, fmt.Sprintf("%d nodes left%s%s", sum.Total, why(sum, holds), letGo(r))
 	case r.Spec == nil || r.Prepare != nil:
 		return Progressing, "the revision is being prepared"
 	case r.Bad != nil:
@@ -229,6 +231,14 @@ func badWords(r *desired.Runtime, sum *rollout.Summary) string {
 		words += "; going back is halted: " + sum.HaltedMessage
 	}
 	return words + "; change the spec, or have it tried again with: longshore retry " + r.Name
+}
+
+// letGo says what holds a spec that was deleted, "" where nothing does.
+func letGo(r *desired.Runtime) string {
+	if len(r.Ending) == 0 {
+		return ""
+	}
+	return "; the ConfigMap goes when no node carries the runtime any more, or at once with: longshore release " + r.Name
 }
 
 func lastGood(r *desired.Runtime) string {

@@ -43,6 +43,7 @@ type controllerOptions struct {
 	rendering
 	desired.Options
 	siteDir        string
+	deployment     string
 	metricsAddress string
 	healthAddress  string
 	leaderElect    bool
@@ -68,6 +69,7 @@ func controllerCommand(env *environment) *cobra.Command {
 	f := cmd.Flags()
 	o.connection.flags(f)
 	o.rendering.flags(f)
+	f.StringVar(&o.deployment, "deployment", "longshore", "name of the controller's Deployment: when it is deleted, specs with deletionPolicy Foreground are let go")
 	f.StringVar(&o.siteDir, "site-dir", "/etc/longshore/site", "directory of the site's kustomize component, read again when it changes")
 	f.StringVar(&o.metricsAddress, "metrics-address", ":8080", "address of /metrics; empty for none")
 	f.StringVar(&o.healthAddress, "health-address", ":8081", "address of /healthz and /readyz; empty for none")
@@ -127,11 +129,17 @@ func (p *process) serve(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+	switch err := cluster.WatchOwn(ctx, p.options.deployment); {
+	case apierrors.IsForbidden(err):
+		p.log.Warn("specs with deletionPolicy Foreground are not let go when Longshore itself is deleted: apply the roles of this version and restart", zap.Error(err))
+	case err != nil:
+		return err
+	}
 	p.cluster = cluster
 	writer := apply.New(p.kube, cluster, p.options.namespace, p.options.system)
 	p.controller = controller.New(controller.Ports{
 		Reader: cluster, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer,
-		Sight: cluster, Evictions: writer,
+		Sight: cluster, Evictions: writer, Finalizer: writer,
 		Events:   apply.NewEvents(broadcaster.NewRecorder(scheme.Scheme, observed.Manager), p.options.namespace),
 		Renderer: p.renderer, Clock: clock.RealClock{}, Log: p.log, Metrics: controller.NewMetrics(p.registry),
 		PauseImage: p.options.pauseImage,

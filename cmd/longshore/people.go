@@ -178,6 +178,16 @@ func (p *person) retry(ctx context.Context) error {
 			}
 		}
 	}
+	if all && p.r.Stale {
+		s, err := p.spec()
+		if err != nil {
+			return err
+		}
+		if err := p.annotateSpec(ctx, s, map[string]any{observed.AnnotationRetry: value}); err != nil {
+			return err
+		}
+		return p.say("ConfigMap %q speaks for runtime %q from now on", s.Name, p.r.Name)
+	}
 	if all && p.r.Bad != nil {
 		s, err := p.spec()
 		if err != nil {

@@ -36,7 +36,7 @@ Exit codes: 0 all is well, 1 the input or the cluster is not as it should be, 2 
 	root.SetErr(env.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(controllerCommand(env), pauseContainerCommand(), renderCommand(env), validateCommand(env), statusCommand(env), planCommand(env), waitCommand(env), payloadCommand(env),
-		pauseCommand(env), resumeCommand(env), retryCommand(env), rollbackCommand(env), historyCommand(env), doctorCommand(env))
+		pauseCommand(env), resumeCommand(env), retryCommand(env), rollbackCommand(env), releaseCommand(env), historyCommand(env), doctorCommand(env))
 	usages(root)
 	return root
 }

@@ -245,6 +245,10 @@ func (a *API) store(gvr schema.GroupVersionResource, namespace string, before, a
 		}
 	}
 	m.SetResourceVersion(a.next())
+	if m.GetDeletionTimestamp() != nil && len(old.GetFinalizers()) > 0 && len(m.GetFinalizers()) == 0 {
+		// Nothing holds it any more.
+		return after, a.tracker.Delete(gvr, namespace, m.GetName(), metav1.DeleteOptions{})
+	}
 	if err := a.tracker.Update(gvr, after, namespace, metav1.UpdateOptions{FieldManager: manager}); err != nil {
 		return nil, err
 	}
@@ -296,6 +300,15 @@ func (a *API) remove(gvr schema.GroupVersionResource, namespace, name string, op
 		if err := precondition(gvr, before, *p.UID, ""); err != nil {
 			return err
 		}
+	}
+	if m := accessor(before); len(m.GetFinalizers()) > 0 {
+		if m.GetDeletionTimestamp() != nil {
+			return nil
+		}
+		held := before.DeepCopyObject()
+		accessor(held).SetDeletionTimestamp(&metav1.Time{Time: time.Now().UTC().Truncate(time.Second)})
+		_, err := a.store(gvr, namespace, before, held, "")
+		return err
 	}
 	a.next()
 	return a.tracker.Delete(gvr, namespace, name, opts)
