@@ -60,6 +60,22 @@ func TestWhatShouldBeWhere(t *testing.T) {
 			world{specs: []observed.Spec{one, deleting(two)}, history: []observed.Revision{revision(1, one)}, nodes: []observed.Node{node("a", "use")}},
 			[]string{"source kata-1", "in force one", "a Installed Selected"},
 		},
+		"the spec before takes the place of the newest that is gone": {
+			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, specOf("kata-2", 9, data("two"))), revision(1, one)}, nodes: []observed.Node{node("a", "use")}},
+			[]string{"source kata-1", "in force two", "prepare mark one as 3" + plain, "a Installed Selected"},
+		},
+		"unless it was superseded for too long: then nodes stay as they are": {
+			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, two), revision(1, one)}, nodes: []observed.Node{node("a", "use"), node("b", "use", "kata=x")}},
+			[]string{
+				"source kata-1", `conflict ConfigMap "kata-2", which was in force, is gone, and "kata-1" had been superseded by it since 2026-11-20T11:50:00Z: ` +
+					"nodes stay as they are; create it anew to have it in force, or say: longshore retry kata; or delete it as well",
+				"in force two", "b Keep Stale",
+			},
+		},
+		"or people say that it counts": {
+			world{specs: []observed.Spec{saying(one, observed.AnnotationRetry, "now")}, history: []observed.Revision{revision(2, two), revision(1, one)}},
+			[]string{"source kata-1", "in force two", "prepare mark one as 3 -nothing-selected -payload +retry=now -vanished"},
+		},
 		"a change of what is installed is a new revision, and the old one stays in force meanwhile": {
 			world{specs: []observed.Spec{two}, history: []observed.Revision{revision(3, one)}, nodes: []observed.Node{node("a", "use")}},
 			[]string{"source kata-2", "in force one", "prepare new two as 4" + plain, "a Installed Selected"},

@@ -40,6 +40,11 @@ func of(runtime string, s observed.Spec) observed.Spec {
 	return s
 }
 
+func saying(s observed.Spec, key, value string) observed.Spec {
+	s.People = map[string]string{key: value}
+	return s
+}
+
 func deleting(s observed.Spec) observed.Spec {
 	s.Deleting = true
 	return s
@@ -114,7 +119,7 @@ var wants = map[desired.Want]string{desired.Unconcerned: "Unconcerned", desired.
 
 var whys = map[desired.Why]string{
 	desired.WhyNone: "", desired.WhySelected: "Selected", desired.WhyDeselected: "Deselected", desired.WhyMismatch: "Mismatch", desired.WhyVanished: "Vanished",
-	desired.WhyDeleted: "Deleted", desired.WhyNothingSelected: "NothingSelected", desired.WhyNoGoal: "NoGoal", desired.WhyOrphaned: "Orphaned",
+	desired.WhyDeleted: "Deleted", desired.WhyNothingSelected: "NothingSelected", desired.WhyNoGoal: "NoGoal", desired.WhyOrphaned: "Orphaned", desired.WhyStale: "Stale",
 }
 
 // tell puts the plan of kata into lines, with the tags of payloads in place of revisions.

@@ -27,6 +27,9 @@ import (
 var rights = map[string]string{
 	"cluster nodes get,list,patch,watch":                                    "selecting nodes; labels, annotations and the startup taint",
 	"cluster runtimeclasses.node.k8s.io create,delete,get,list,patch,watch": "classes come and go with what the nodes offer",
+	"cluster namespaces/longshore get,list,watch":                           "is it being deleted?",
+	"cluster namespaces/longshore-system get,list,watch":                    "is it being deleted?",
+	"longshore-system deployments.apps/longshore get,list,watch":            "is the controller being deleted?",
 	"default events create,patch":                                           "events about nodes",
 	"default events.events.k8s.io create,patch":                             "the same by the newer API",
 	"longshore configmaps get,list,patch,watch":                             "specs: read; status annotations: patched",

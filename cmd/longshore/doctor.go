@@ -190,6 +190,9 @@ const (
 var rights = []right{
 	{everywhere, "", "nodes", "", []string{"get", "list", "watch", "patch"}},
 	{everywhere, "node.k8s.io", "runtimeclasses", "", []string{"get", "list", "watch", "create", "patch", "delete"}},
+	{everywhere, "", "namespaces", "longshore", []string{"get", "list", "watch"}},
+	{everywhere, "", "namespaces", "longshore-system", []string{"get", "list", "watch"}},
+	{withController, "apps", "deployments", "longshore", []string{"get", "list", "watch"}},
 	{withSpecs, "", "configmaps", "", []string{"get", "list", "watch", "patch"}},
 	{withSpecs, "apps", "daemonsets", "", []string{"get", "list", "watch", "create", "patch", "delete"}},
 	{withSpecs, "apps", "controllerrevisions", "", []string{"get", "list", "watch", "create", "patch", "delete"}},
@@ -209,16 +212,12 @@ func (d *doctor) rights(ctx context.Context) {
 	for _, r := range rights {
 		namespace := map[place]string{withSpecs: d.namespace, withController: d.system}[r.in]
 		for _, verb := range r.verbs {
-			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-				User: account, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + d.system, "system:authenticated"},
-				ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: verb, Group: r.group, Resource: r.resource, Name: r.name},
-			}}
-			answer, err := d.kube.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+			allowed, err := d.may(ctx, account, &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: verb, Group: r.group, Resource: r.resource, Name: r.name})
 			if err != nil {
 				d.unknown("the rights of "+account, err)
 				return
 			}
-			if !answer.Status.Allowed {
+			if !allowed {
 				missing = append(missing, r.words(verb, namespace))
 			}
 		}
@@ -228,6 +227,43 @@ func (d *doctor) rights(ctx context.Context) {
 		return
 	}
 	d.ok("the account %s has its rights", account)
+}
+
+// may tells whether an account has a right.
+func (d *doctor) may(ctx context.Context, account string, what *authorizationv1.ResourceAttributes) (bool, error) {
+	answer, err := d.kube.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: account, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + d.system, "system:authenticated"}, ResourceAttributes: what,
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	return answer.Status.Allowed, nil
+}
+
+// workloads are the rights that come with a component of their own, where a spec asks for what takes them.
+func (d *doctor) workloads(ctx context.Context, v *view) {
+	var need []string
+	for i := range v.plan.Runtimes {
+		if s := v.plan.Runtimes[i].Spec; s != nil && (s.Drain == spec.DrainDrain || s.InUsePolicy != spec.InUseIgnore) {
+			need = append(need, s.Name)
+		}
+	}
+	if len(need) == 0 {
+		return
+	}
+	account := "system:serviceaccount:" + d.system + ":" + observed.Manager
+	for _, what := range []authorizationv1.ResourceAttributes{{Verb: "list", Resource: "pods"}, {Verb: "watch", Resource: "pods"}, {Verb: "create", Resource: "pods", Subresource: "eviction"}} {
+		allowed, err := d.may(ctx, account, &what)
+		if err != nil {
+			// The rights that everybody needs were asked for before, with the same answer.
+			return
+		}
+		if !allowed {
+			d.wrong("add kustomize/components/workloads to the deployment, or set inUsePolicy: Ignore and no drain: Drain",
+				"the account %s may not see the pods of other namespaces and evict them, which drain or inUsePolicy of %s take", account, strings.Join(need, ", "))
+			return
+		}
+	}
 }
 
 func (r *right) words(verb, namespace string) string {
@@ -275,6 +311,7 @@ func (d *doctor) cluster(ctx context.Context) {
 	d.objects(v)
 	d.nodes(v)
 	d.access(ctx, v)
+	d.workloads(ctx, v)
 	if len(d.findings) == before {
 		d.ok("nothing in the cluster is out of place: %d runtimes, %d pools, %d nodes", len(v.report.Runtimes), len(v.report.Pools), len(snap.Nodes))
 	}

@@ -280,3 +280,29 @@ func TestWaitEndsWhenItIsSoWhenItNeverWillBeAndWhenItIsLate(t *testing.T) {
 		}
 	}
 }
+
+func TestADeletedSpecIsLetGoByHand(t *testing.T) {
+	s := people(t)
+	wantRelease := func(want string) {
+		t.Helper()
+		got, err := s.say((*person).release, "kata")
+		wantSaid(t, got, err, want)
+	}
+	wantRelease("no finalizer of Longshore holds a spec of runtime \"kata\"\n")
+	hold := func(change func(*corev1.ConfigMap)) {
+		t.Helper()
+		cm := s.spec()
+		cm.Finalizers = []string{"example.com/mine", observed.Finalizer}
+		change(cm)
+		if _, err := s.kube.CoreV1().ConfigMaps("longshore").Update(t.Context(), cm, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold(func(*corev1.ConfigMap) {})
+	wantRelease("ConfigMap \"kata\" is not deleted; its finalizer does nothing before it is\n")
+	hold(func(cm *corev1.ConfigMap) { cm.DeletionTimestamp = &metav1.Time{Time: noon} })
+	wantRelease("ConfigMap \"kata\" is let go; 3 nodes still carry the runtime\n")
+	if got := s.spec().Finalizers; len(got) != 1 || got[0] != "example.com/mine" {
+		t.Errorf("finalizers %v", got)
+	}
+}

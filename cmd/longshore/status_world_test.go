@@ -57,7 +57,7 @@ func newCluster(t *testing.T) *cluster {
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "longshore", Name: "payload-secret"}, Data: map[string][]byte{"password": []byte("hunter2")}},
 		&appsv1.ControllerRevision{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "longshore", Name: "kata-" + c.revision, UID: "r", CreationTimestamp: at, Labels: ours, Annotations: map[string]string{
-				observed.AnnotationSpec: string(text), observed.AnnotationSource: `{"name":"kata","uid":"s"}`,
+				observed.AnnotationSpec: string(text), observed.AnnotationSource: `{"name":"kata","uid":"s","created":"` + noon.Add(-time.Hour).UTC().Format(time.RFC3339) + `"}`,
 			}},
 			Revision: 1, Data: runtime.RawExtension{Raw: content},
 		},
