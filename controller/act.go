@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -264,9 +265,12 @@ func (c *Controller) installers(ctx context.Context, snap *observed.Snapshot, pl
 		if rev == nil || rev.Content == nil {
 			continue
 		}
-		set, err := manifests.Installer(rev.Content, want.Step, c.current(snap, plan, r, rev))
+		set, err := c.installer(ctx, want, rev, r, c.current(snap, plan, r, rev))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("restore DaemonSet %q: %w", want.Name(), err))
+			continue
+		}
+		if set == nil {
 			continue
 		}
 		i := slices.IndexFunc(snap.DaemonSets, func(s observed.DaemonSet) bool { return s.Name == set.Name })
@@ -284,6 +288,24 @@ func (c *Controller) installers(ctx context.Context, snap *observed.Snapshot, pl
 		errs = append(errs, err)
 	}
 	return wrote, errors.Join(errs...)
+}
+
+// installer is the DaemonSet of a step: from the snapshot, or as the spec says where it verifies. It is nil where the spec does not verify any more; what is there stays then for as long as
+// somebody needs it.
+func (c *Controller) installer(ctx context.Context, want rollout.Installer, rev *observed.Revision, r *desired.Runtime, current manifests.Current) (*appsv1.DaemonSet, error) {
+	if want.Step != observed.StepVerify {
+		return manifests.Installer(rev.Content, want.Step, current)
+	}
+	if r.Spec == nil || r.Spec.Verify == nil || !r.Current(want.Revision) {
+		return nil, nil
+	}
+	objects, refused := c.Renderer.Render(ctx, r.Spec)
+	if len(refused) > 0 {
+		return nil, refused.ToAggregate()
+	}
+	set := manifests.Restore(objects.DaemonSets[want.Step], current)
+	set.Name = want.Name()
+	return set, nil
 }
 
 // ensure applies an object unless it was applied just so before and nobody has changed it since.

@@ -72,10 +72,12 @@ func run(t *testing.T, payload func(simulation.Run) simulation.Result, objects [
 		c := &cluster{t: t, log: &logLines{}, tags: map[string]string{}}
 		c.api = simulation.NewAPI(objects...)
 		c.world = simulation.NewWorld(c.api, func(r simulation.Run) simulation.Result {
-			c.mu.Lock()
-			_, tag, _ := strings.Cut(r.Image, ":")
-			c.tags[r.Revision] = tag
-			c.mu.Unlock()
+			if r.Operation != observed.StepVerify {
+				c.mu.Lock()
+				_, tag, _ := strings.Cut(r.Image, ":")
+				c.tags[r.Revision] = tag
+				c.mu.Unlock()
+			}
 			return payload(r)
 		})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -21,6 +21,7 @@ import (
 const (
 	ContainerPreInstall    = "pre-install"
 	ContainerInstall       = "install"
+	ContainerVerify        = observed.StepVerify
 	ContainerUninstall     = "uninstall"
 	ContainerCleanup       = "cleanup"
 	ContainerPostUninstall = "post-uninstall"
@@ -123,6 +124,10 @@ func (f *filler) objects() *Objects {
 	}
 	for i := range f.runtime.RuntimeClasses {
 		o.RuntimeClasses = append(o.RuntimeClasses, f.runtimeClass(&f.runtime.RuntimeClasses[i]))
+	}
+	if f.runtime.Verify != nil {
+		o.DaemonSets[observed.StepVerify] = f.verifier()
+		o.RuntimeClasses = append(o.RuntimeClasses, f.verifyClass())
 	}
 	return o
 }

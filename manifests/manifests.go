@@ -182,7 +182,7 @@ func (r *Renderer) render(rt *spec.Runtime, s *site) (*Objects, field.ErrorList)
 func cacheKey(rt *spec.Runtime, s *site) ([sha256.Size]byte, error) {
 	key := *rt
 	key.ImagePullPolicy, key.ImagePullSecrets = "", nil
-	key.NodeSelector, key.NodeSelectorText, key.Verify, key.Waves = nil, "", nil, nil
+	key.NodeSelector, key.NodeSelectorText, key.Waves = nil, "", nil
 	key.MaxUnavailable, key.MaxFailed, key.OnFailure = intstr.IntOrString{}, intstr.IntOrString{}, ""
 	key.Soak, key.InstallTimeout, key.Attempts = 0, 0, 0
 	key.Drain, key.Paused, key.DeletionPolicy, key.InUsePolicy = "", false, "", ""

@@ -80,7 +80,11 @@ func (o *Objects) rename() {
 // Content is what a ControllerRevision keeps of the objects: all that is needed to install again, and to uninstall after the
 // spec is gone.
 func (o *Objects) Content(rt *spec.Runtime) (observed.RevisionContent, error) {
-	content := observed.RevisionContent{Format: 1, DaemonSets: o.DaemonSets, RuntimeClasses: o.RuntimeClasses}
+	content := observed.RevisionContent{Format: 1, DaemonSets: maps.Clone(o.DaemonSets), RuntimeClasses: o.RuntimeClasses}
+	delete(content.DaemonSets, observed.StepVerify)
+	if rt.Verify != nil {
+		content.RuntimeClasses = content.RuntimeClasses[:len(content.RuntimeClasses)-1]
+	}
 	if rt.Completion != spec.CompletionExit {
 		content.Format, content.Completion, content.DoneLabels = observed.ContentFormat, observed.Completion(rt.Completion), o.doneLabels(rt)
 	}
@@ -128,7 +132,12 @@ func Installer(content *observed.RevisionContent, step string, current Current) 
 	if !ok || kept == nil {
 		return nil, fmt.Errorf("the revision has no DaemonSet for the step %q, it has: %v", step, slices.Sorted(maps.Keys(content.DaemonSets)))
 	}
-	set := kept.DeepCopy()
+	return Restore(kept, current), nil
+}
+
+// Restore completes a DaemonSet as it was rendered.
+func Restore(rendered *appsv1.DaemonSet, current Current) *appsv1.DaemonSet {
+	set := rendered.DeepCopy()
 	set.OwnerReferences = slices.Clone(current.Owners)
 	pod := &set.Spec.Template.Spec
 	for i := range pod.InitContainers {
@@ -150,5 +159,5 @@ func Installer(content *observed.RevisionContent, step string, current Current) 
 	for _, meta := range []*metav1.ObjectMeta{&set.ObjectMeta, &set.Spec.Template.ObjectMeta} {
 		metav1.SetMetaDataAnnotation(meta, observed.AnnotationTemplate, hex.EncodeToString(digest[:6]))
 	}
-	return set, nil
+	return set
 }

@@ -10,9 +10,9 @@ import (
 type Mark struct {
 	// Says is the same for nodes that say the same.
 	Says unique.Handle[Says]
-	// Since and Machine are those of the progress, zero where there is none that can be read.
-	Since   time.Time
-	Machine string
+	// Since, Machine and Boot are those of the progress, zero where there is none that can be read.
+	Since         time.Time
+	Machine, Boot string
 }
 
 // Says is what a state says besides what is the node's own: times, pods, machines, turns, and words for people.
@@ -36,7 +36,7 @@ func (s *State) mark() Mark {
 	if p := s.Progress; p != nil {
 		says.Phase, says.Operation, says.Reason = p.Phase, p.Operation, p.Reason
 		says.Revision, says.Previous, says.Attempted = p.Revision, p.Previous, p.Attempted
-		m.Since, m.Machine = p.Since, p.MachineID
+		m.Since, m.Machine, m.Boot = p.Since, p.MachineID, p.BootID
 	}
 	m.Says = unique.Make(says)
 	return m

@@ -45,10 +45,11 @@ const (
 )
 
 // The steps of operations, in the order in which they go. With most completions all commands of an operation are in one pod, the step is the
-// operation's own; with completion NodeLabel each command is a step with an installer of its own.
+// operation's own; with completion NodeLabel each command is a step with an installer of its own. Verification always is one.
 const (
 	StepPre       = "pre"
 	StepInstall   = "install"
+	StepVerify    = "verify"
 	StepUninstall = "uninstall"
 	StepCleanup   = "cleanup"
 	StepPost      = "post"
@@ -59,7 +60,7 @@ func (o Operation) Steps() []string {
 	if o == Uninstall {
 		return []string{StepUninstall, StepCleanup, StepPost}
 	}
-	return []string{StepPre, StepInstall}
+	return []string{StepPre, StepInstall, StepVerify}
 }
 
 // OperationOf is the operation that a step belongs to.

@@ -133,6 +133,7 @@ const (
 const (
 	InstallFailed      Reason = "InstallFailed"
 	UninstallFailed    Reason = "UninstallFailed"
+	VerifyFailed       Reason = "VerifyFailed"
 	TimedOut           Reason = "TimedOut"
 	HandlersMissing    Reason = "HandlersMissing"
 	NotReadyInSoak     Reason = "NotReadyInSoak"
@@ -142,6 +143,7 @@ const (
 	HandlersReported   Reason = "HandlersReported"
 	HandlersUnreported Reason = "HandlersUnreported"
 	NoHandlers         Reason = "NoHandlers"
+	Verified           Reason = "Verified"
 	StepDone           Reason = "StepDone"
 	PayloadLeaving     Reason = "PayloadLeaving"
 )

@@ -24,8 +24,8 @@ func (d *decider) readyLabel(v *visit) string {
 		if !d.keepsHandlers(v, p.Previous, p.Revision) {
 			return ""
 		}
-		if p.Phase == observed.PhaseFailed && d.resident(v, p.Previous) {
-			// What was on offer left before the operation began.
+		if p.Phase == observed.PhaseFailed && (d.resident(v, p.Previous) || p.Step == observed.StepVerify) {
+			// What was on offer left before the operation began, or was seen not to work.
 			return ""
 		}
 		revision = p.Previous

@@ -107,6 +107,7 @@ func (d *decider) outdated() {
 //	in the spec, ours             keep right
 //	in the spec, somebody else's  leave alone and say so, unless it is handed over
 //	ours, not in the spec         delete when no ready node is at another revision that has it
+//	what verification runs with   keep while an installer of that is needed
 //	ours, runtime being removed   delete when no node carries the runtime; so where its only revision is bad
 func (d *decider) classes(r *desired.Runtime, states []*observed.State) {
 	offers := offered(r, states)
@@ -116,6 +117,10 @@ func (d *decider) classes(r *desired.Runtime, states []*observed.State) {
 			asked[c.Name] = true
 			d.class(r, c, offers)
 		}
+	}
+	if name := d.verifyClass(r); name != "" {
+		asked[name] = true
+		d.out.Objects.Classes = append(d.out.Objects.Classes, ClassRef{Runtime: r.Name, Name: name})
 	}
 	for i := range d.snap.RuntimeClasses {
 		c := &d.snap.RuntimeClasses[i]
@@ -131,6 +136,19 @@ func (d *decider) classes(r *desired.Runtime, states []*observed.State) {
 			d.remove(ObjectRef{Kind: "RuntimeClass", Name: c.Name, UID: c.UID, Runtime: r.Name})
 		}
 	}
+}
+
+// verifyClass is the class that verification runs with, "" where nothing is verified.
+func (d *decider) verifyClass(r *desired.Runtime) string {
+	if r.Spec == nil || r.Spec.Verify == nil {
+		return ""
+	}
+	for i := range d.needed {
+		if i.Runtime == r.Name && i.Step == observed.StepVerify {
+			return r.Spec.VerifyClass()
+		}
+	}
+	return ""
 }
 
 func (d *decider) class(r *desired.Runtime, c spec.RuntimeClass, offers []*observed.RevisionContent) {

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -192,7 +193,7 @@ func (d *decider) visitReady(v *visit) {
 		d.move(v, Repair, &next, d.gateOf(v, &next), ready)
 		return
 	}
-	if d.noteLate(v) || d.repair(v, ready) || d.untaint(v) {
+	if d.noteLate(v) || d.repair(v, ready) || d.untaint(v) || d.noteReboot(v) {
 		return
 	}
 	if soaking {
@@ -224,6 +225,27 @@ func (d *decider) visitReady(v *visit) {
 		d.free(v)
 		d.holdTarget(v)
 	}
+}
+
+// otherBoot tells whether a machine was booted since it was last looked at; where nobody says, it was not.
+func otherBoot(boot string, node *observed.Node) bool {
+	return boot != "" && node.BootID != "" && boot != node.BootID
+}
+
+// noteReboot writes down that a machine that was booted anew shows what it showed before, and tells whether it had to. That is a check, no operation: what a handler that is missing then asks for is decided
+// before, and as long as the node, or the payload that stays, is not back, nothing is known.
+func (d *decider) noteReboot(v *visit) bool {
+	p := v.state.Progress
+	if !otherBoot(p.BootID, v.node) || !v.node.Ready || d.absent(v) != "" || len(d.missing(v, p.Revision)) > 0 {
+		return false
+	}
+	next := *p
+	next.BootID = v.node.BootID
+	if reason, shown := d.proof(v); !inTheWay(Reason(p.Reason)) {
+		next.Reason, next.Message = cmp.Or(p.Reason, reason), "the machine was rebooted, and needed nothing: "+shown
+	}
+	d.move(v, Repair, &next, d.gateOf(v, &next), d.readyLabel(v))
+	return true
 }
 
 // mayWatch tells whether a node that is within its soak has, or may have, a place in the budget to be watched in. One that had given its

@@ -39,6 +39,7 @@ import (
 //	previous R     what was installed before          attempt N      the try under way
 //	retry V        the retry annotation               label k=v,k=v  labels more
 //	machine M      the machine of the progress        reason R       the reason in the progress
+//	boot B         the boot of the progress, which is b where the node is
 //	failure R      like reason, for failed installs   uninstalling   the operation is uninstall
 //	step S         the step of the gate and its pod   labelled 5s    the done label has been as wanted for so long
 //	cordoned       somebody cordoned the node         others "text"  somebody else is at work on it
@@ -1038,6 +1039,9 @@ func (w *world) addRuntime(name string, s scenario) {
 			},
 		}
 		steps := []string{"install", "uninstall"}
+		if parsed.Verify != nil {
+			steps = append(steps, "verify")
+		}
 		if s.completion != "" {
 			rev.Content.Format, rev.Content.Completion = observed.ContentFormat, s.completion
 		}
@@ -1145,7 +1149,7 @@ func (w *world) addNode(line string) {
 	p := &observed.Progress{
 		Phase: observed.Phase(phase), Operation: observed.Install, Revision: hash, Previous: w.hash[runtime+"/"+o["previous"]],
 		Since: now.Add(-w.duration(o["since"])), Attempt: max(1, w.number(o["attempt"])), Exits: w.number(o["exits"]), Excused: o["excused"] != "",
-		Reason: cmp.Or(o["reason"], o["failure"]), MachineID: cmp.Or(o["machine"], "m"), PodUID: "pod-" + name, Turn: cmp.Or(o["turn"], "t1"),
+		Reason: cmp.Or(o["reason"], o["failure"]), MachineID: cmp.Or(o["machine"], "m"), BootID: o["boot"], PodUID: "pod-" + name, Turn: cmp.Or(o["turn"], "t1"),
 	}
 	switch underWay := p.Phase == observed.PhaseInstalling || p.Phase == observed.PhaseUninstalling; {
 	case o["otherpod"] != "":

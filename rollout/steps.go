@@ -21,6 +21,10 @@ import (
 // reason StepDone in the progress, until no installer pod is left on the node:
 //
 //	gate <rev>-pre ──done──► no gate, step install, StepDone ──pod has left──► gate <rev>-install ──done──► verified, Ready
+//
+// Where the spec verifies, that is one more step, whatever the completion, and begins when the node shows the handlers:
+//
+//	gate <rev>-install ──done, handlers reported──► no gate, step verify, StepDone ──pod has left──► gate <rev>-verify ──exited 0──► Ready
 
 // labelSettle is how long a done label has to stand before it counts: a kubelet that registers again writes the labels that it remembers, and
 // others a moment later.
@@ -79,6 +83,8 @@ func (d *decider) runsOn(v *visit, revision, step string) bool {
 func (d *decider) stepOf(v *visit, p *observed.Progress) string {
 	content := d.content(v, p.Revision)
 	switch {
+	case p.Step == observed.StepVerify:
+		return p.Step
 	case content == nil && v.state != nil:
 		if revision, step, ok := observed.ParseGate(v.state.Gate); ok && revision == p.Revision && observed.OperationOf(step) == p.Operation {
 			return step
@@ -99,14 +105,27 @@ func (d *decider) stepOf(v *visit, p *observed.Progress) string {
 	return string(p.Operation)
 }
 
-// stepsOf are the steps of an operation, of which there is at least one.
+// stepsOf are the steps of an operation, of which there is at least one. How an install is verified is no part of its revision: the spec in force says so, and only of
+// the revision that is in force.
 func (d *decider) stepsOf(v *visit, revision string, operation observed.Operation) []string {
+	steps := []string{string(operation)}
 	if content := d.content(v, revision); content != nil {
-		if steps := content.Steps(operation); len(steps) > 0 {
-			return steps
+		if known := content.Steps(operation); len(known) > 0 {
+			steps = known
 		}
 	}
-	return []string{string(operation)}
+	if operation == observed.Install && v.r.Spec != nil && v.r.Spec.Verify != nil && v.r.Current(revision) {
+		steps = append(steps, observed.StepVerify)
+	}
+	return steps
+}
+
+// verifies tells whether what is left of an operation is to verify it.
+func (d *decider) verifies(v *visit) bool {
+	p := v.state.Progress
+	steps := d.stepsOf(v, p.Revision, p.Operation)
+	at := slices.Index(steps, d.stepOf(v, p))
+	return at >= 0 && at+1 < len(steps) && steps[at+1] == observed.StepVerify
 }
 
 // doneLabel is the label by which a step says that it is done, false if it has none.

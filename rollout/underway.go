@@ -32,7 +32,7 @@ func (d *decider) visitUnderWay(v *visit) {
 	}
 	done, waits, again := d.stepDone(v, pod)
 	if done {
-		if !d.nextStep(v, pod) {
+		if d.verifies(v) || !d.nextStep(v, pod) {
 			d.verify(v, pod)
 		}
 		return
@@ -157,7 +157,7 @@ func (d *decider) noteExit(v *visit, pod *observed.Pod) bool {
 	if exit != nil {
 		next.Step, next.Message = step, fmt.Sprintf("step %s %s", step, words(exit))+d.fetchAdvice(v, p.Revision, exit)
 	}
-	if content := d.content(v, p.Revision); content != nil && content.Completion == observed.CompletionNodeLabel {
+	if content := d.content(v, p.Revision); p.Step == observed.StepVerify || (content != nil && content.Completion == observed.CompletionNodeLabel) {
 		// The step is what the gate is of.
 		next.Step = d.stepOf(v, p)
 	}
@@ -168,8 +168,11 @@ func (d *decider) noteExit(v *visit, pod *observed.Pod) bool {
 	if limit := d.attempts(v); next.Attempt > limit {
 		next.Attempt = limit
 		reason := InstallFailed
-		if p.Operation == observed.Uninstall {
+		switch {
+		case p.Operation == observed.Uninstall:
 			reason = UninstallFailed
+		case d.stepOf(v, p) == observed.StepVerify:
+			reason = VerifyFailed
 		}
 		d.failAs(v, &next, reason, fmt.Sprintf("attempt %d of %d: %s", limit, limit, next.Message))
 		return true
@@ -204,16 +207,20 @@ func (d *decider) verify(v *visit, pod *observed.Pod) {
 	case p.Operation == observed.Uninstall:
 		d.move(v, RemoveKeys, nil, "", "")
 		d.out.Moves[len(d.out.Moves)-1].Labels = d.leftLabels(v)
-	case len(d.missing(v, p.Revision)) > 0:
+	case d.stepOf(v, p) != observed.StepVerify && len(d.missing(v, p.Revision)) > 0:
 		d.holdOrTimeOut(v, pod, WaitingForHandlers, fmt.Sprintf("every step exited 0, but the node reports handlers %s; expected also %s",
 			named(v.node.Handlers), strings.Join(d.missing(v, p.Revision), ", ")))
+	case d.nextStep(v, pod):
 	default:
 		next := p.Next(observed.Progress{
 			Phase: observed.PhaseReady, Operation: p.Operation, Revision: p.Revision, Attempt: p.Attempt, Since: d.snap.Time,
 			PodUID: string(pod.UID), MachineID: v.node.MachineID, BootID: v.node.BootID, Retry: p.Retry, Turn: p.Turn,
 		})
 		next.Reason, next.Message = d.proof(v)
-		d.move(v, Succeed, next, d.gateOf(v, next), "true")
+		if d.stepOf(v, p) == observed.StepVerify {
+			next.Reason, next.Message = string(Verified), "the command of verify exited 0 under the runtime"
+		}
+		d.move(v, Succeed, next, d.gateOf(v, next), d.readyLabel(v.with(next)))
 	}
 }
 

@@ -179,7 +179,7 @@ func (d *decider) alike(s stand, n int) alike { return alike{says: s.mark.Says, 
 // than the one that was worked on, no time left to be watched, and a kubelet that is heard of.
 func (d *decider) plain(seen *seen, s stand, n int) bool {
 	return s.mark != nil && seen.targets[n].Want == desired.Installed && !d.bookedNodes[n] && len(d.pods[n]) == 0 && d.snap.Nodes[n].Ready &&
-		!s.mark.Since.After(seen.soaked) && s.mark.Machine == d.snap.Nodes[n].MachineID && !d.snap.Nodes[n].Starting(seen.runtime)
+		!s.mark.Since.After(seen.soaked) && s.mark.Machine == d.snap.Nodes[n].MachineID && !otherBoot(s.mark.Boot, &d.snap.Nodes[n]) && !d.snap.Nodes[n].Starting(seen.runtime)
 }
 
 // learn visits a plain node, and remembers what that comes to if it is no more than an outcome tells.

@@ -27,7 +27,6 @@ func Parse(name string, data map[string]string, binaryData map[string][]byte) (*
 	if p.begin(aSpec, name, binaryData) {
 		p.readKeys()
 		p.checkRelations()
-		p.add(unsupported(p.data)...)
 	}
 	if len(p.errs) > 0 {
 		return nil, readable(p.errs)

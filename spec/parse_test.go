@@ -104,16 +104,16 @@ func TestNoSelectorAsksForADoneLabel(t *testing.T) {
 	}
 }
 
-func TestKeysOfLaterVersionsAreParsed(t *testing.T) {
+func TestKeysThatAreSeldomGivenAreParsed(t *testing.T) {
 	r := parseAll(t, "kata", minimalWith(map[string]string{
 		"installerImage": "installer:1", "drain": "Drain", "deletionPolicy": "Foreground", "inUsePolicy": "Evict",
-		"onFailure": "Rollback", "completion": "Ready", "nodeAccess": "Own",
+		"onFailure": "Rollback", "completion": "Exit", "nodeAccess": "Own",
 		"verify":         "{image: busybox, cmd: [uname]}",
 		"runtimeClasses": "[{name: a, handler: a}]",
 		"waves":          "[{name: canary, nodes: 2, soak: 1h}, {name: rest, nodeSelector: 'pool in (a,b)', maxUnavailable: 10%}]",
 	}))
 	if r.InstallerImage != "installer:1" || r.Drain != DrainDrain || r.DeletionPolicy != DeletionForeground ||
-		r.InUsePolicy != InUseEvict || r.OnFailure != OnFailureRollback || r.Completion != CompletionReady || r.NodeAccess != NodeAccessOwn {
+		r.InUsePolicy != InUseEvict || r.OnFailure != OnFailureRollback || r.Completion != CompletionExit || r.NodeAccess != NodeAccessOwn {
 		t.Errorf("got %+v", r)
 	}
 	if diff := cmp.Diff(&Verify{Image: "busybox", Cmd: []string{"uname"}}, r.Verify); diff != "" {

@@ -29,6 +29,22 @@ func (p *parser) checkRelations() {
 	if r.Verify != nil && len(r.RuntimeClasses) == 0 && p.sound("runtimeClasses") {
 		p.add(field.Required(p.root.Key("runtimeClasses"), "verify runs a pod of the first RuntimeClass"))
 	}
+	if r.Verify != nil && p.sound("completion", "runtimeClasses") {
+		p.checkVerification()
+	}
+}
+
+// checkVerification finds what verification does not go together with.
+func (p *parser) checkVerification() {
+	r := p.runtime
+	if r.Completion == CompletionReady {
+		p.add(field.Forbidden(p.root.Key("verify"), "not with completion: Ready: the payload's own readiness probe, which a patch gives, is the proof there"))
+	}
+	for i, c := range r.RuntimeClasses {
+		if c.Name == r.VerifyClass() {
+			p.add(field.Invalid(p.root.Key("runtimeClasses").Index(i).Child("name"), c.Name, "is the name of the class that verify runs with: give it another one"))
+		}
+	}
 }
 
 // hooks yields the hooks that the spec gives.

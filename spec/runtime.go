@@ -219,6 +219,10 @@ func (r *Runtime) WithRolloutOf(other *Runtime) *Runtime {
 	return &out
 }
 
+// VerifyClass is the name of the RuntimeClass that verification runs with. It is made for that, with the first class's handler, which is part of the name because that of
+// a class cannot change.
+func (r *Runtime) VerifyClass() string { return r.Name + "-verify-" + r.RuntimeClasses[0].Handler }
+
 // Handlers returns the distinct handlers of the runtime's classes, in the order of the spec.
 func (r *Runtime) Handlers() []string {
 	var handlers []string
