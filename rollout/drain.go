@@ -26,6 +26,9 @@ import (
 // lookSettle is how long a node has been closed to new pods before what is seen there counts: until then a scheduler, or a view, may be late.
 const lookSettle = 3 * time.Second
 
+// MostLooks is how many nodes are looked at at once, each by a watch of its own. Those beyond have their turn, and wait until others are done.
+const MostLooks = 200
+
 // evictionRetry is how long after an eviction the same pod is evicted again, if it is still there: as long as `kubectl drain` waits.
 const evictionRetry = 5 * time.Second
 
@@ -198,7 +201,9 @@ func (d *decider) empty(w *wish, begin *observed.Progress) bool {
 		d.move(w.visit, Drain, &next, d.gateOf(w.visit, &next), ready)
 		return false
 	}
-	d.out.Looks = append(d.out.Looks, w.node.Name)
+	if len(d.out.Looks) < MostLooks {
+		d.out.Looks = append(d.out.Looks, w.node.Name)
+	}
 	f := d.find(w, e)
 	due := w.state.Progress.Since.Add(d.timeout(w.visit))
 	late := !d.snap.Time.Before(due) && !w.broken()

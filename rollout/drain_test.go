@@ -1,6 +1,26 @@
 package rollout_test
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"longshore.dev/longshore/desired"
+	"longshore.dev/longshore/rollout"
+	"longshore.dev/longshore/spec"
+)
+
+func TestNoMoreNodesAreLookedAtThanCanBeWatched(t *testing.T) {
+	var lines []string
+	for i := range rollout.MostLooks + 5 {
+		lines = append(lines, fmt.Sprintf("n%03d  kata  Draining  new  since 1m  previous old  attempted old  handlers kata  ours", i))
+	}
+	w := newWorld(t, scenario{spec: "drain: Drain", world: strings.Join(lines, "\n")})
+	d := rollout.Decide(w.snap, desired.Of(w.snap, spec.Parse, desired.DefaultOptions()))
+	if len(d.Looks) != rollout.MostLooks || len(d.Holds) != len(lines) {
+		t.Errorf("%d nodes are looked at, %d of %d wait", len(d.Looks), len(d.Holds), len(lines))
+	}
+}
 
 func TestNodesAreEmptiedBeforeTheirTurn(t *testing.T) {
 	play(t, map[string]scenario{

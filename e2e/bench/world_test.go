@@ -152,11 +152,11 @@ func (w *world) eventually(what string, condition func(context.Context) (bool, s
 	}
 }
 
-// spec is a spec of the measured runtime: no soak, and a handler that simulated nodes report anyway.
+// spec is a spec of the measured runtime: no soak, a handler that simulated nodes report anyway, and no look at the pods that use it.
 func spec(more ...string) *corev1.ConfigMap {
 	data := map[string]string{
 		"payloadImage": "bench.test/payload:1", "installCmd": "[/install]", "uninstallCmd": "[/uninstall]", "nodeSelector": "*",
-		"soak": "0s", "maxUnavailable": "100%", "runtimeClasses": "[{name: bench, handler: runc}]",
+		"soak": "0s", "maxUnavailable": "100%", "runtimeClasses": "[{name: bench, handler: runc}]", "inUsePolicy": "Ignore",
 	}
 	for pair := range slices.Chunk(more, 2) {
 		data[pair[0]] = pair[1]
@@ -263,12 +263,23 @@ type standings struct {
 func (w *world) follow() *standings {
 	w.t.Helper()
 	s := &standings{w: w, phases: map[string]string{}, gates: map[string]string{}, changed: make(chan struct{}, 1)}
+	w.followEach(s.see, func(err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.broken = err
+	})
+	return s
+}
+
+// followEach calls a function with every node as it is, and with every change until the test ends; broken is told if that is not all of them.
+func (w *world) followEach(see func(*corev1.Node), broken func(error)) {
+	w.t.Helper()
 	list, err := w.kube.CoreV1().Nodes().List(w.t.Context(), metav1.ListOptions{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for i := range list.Items {
-		s.see(&list.Items[i])
+		see(&list.Items[i])
 	}
 	watcher, err := watches.NewRetryWatcherWithContext(w.t.Context(), list.ResourceVersion, &cache.ListWatch{
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
@@ -284,19 +295,16 @@ func (w *world) follow() *standings {
 		for event := range watcher.ResultChan() {
 			node, ok := event.Object.(*corev1.Node)
 			if !ok || event.Type == watch.Deleted {
-				s.mu.Lock()
-				s.broken = fmt.Errorf("the watch of all nodes broke: %s %v", event.Type, event.Object)
-				s.mu.Unlock()
+				broken(fmt.Errorf("the watch of all nodes broke: %s %v", event.Type, event.Object))
 				return
 			}
-			s.see(node)
+			see(node)
 		}
 	}()
 	w.t.Cleanup(func() {
 		watcher.Stop()
 		<-done
 	})
-	return s
 }
 
 func (s *standings) see(node *corev1.Node) {
