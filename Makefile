@@ -42,7 +42,7 @@ check: ## Format, vet, lint, unit tests and scenarios: what to run before every 
 
 # Everything, as groups that run one after the other, each with the time it may take at most; the parts are what the clusters are made
 # of, and take most of the time on a cold machine. A group that fails keeps no other from running.
-GROUPS = check=30m race=12m fuzz=8m parts=50m nodes=10m cluster=10m e2e=25m faults=45m demo=12m
+GROUPS = check=30m race=12m worlds=10m fuzz=8m parts=50m nodes=10m cluster=10m e2e=25m faults=45m demo=12m
 
 .PHONY: test
 test: deps ## Everything that this machine can run, with a table of time by group
@@ -67,11 +67,14 @@ unit: ## Unit tests and scenarios of every module
 race: ## Unit tests with the race detector, wherever there are goroutines
 	CGO_ENABLED=1 go test -race -timeout 9m $(CHEAP) ./cmd/... ./controller/...
 
-SEEDS ?= 500
+.PHONY: worlds
+worlds: ## Two small nodes in every order (STATES=20000 of each beginning), and thousands of histories from seeds (SEEDS=3000), with what met what
+	STATES=$(or $(STATES),20000) SEEDS=$(or $(SEEDS),3000) go test -count=1 -timeout 9m -v -run 'TestSmallWorlds|TestSeededHistories' ./controller
 
 .PHONY: soak
-soak: ## Disorderly histories of the controller in virtual time (SEEDS=500); SEED=17 plays one again
-	SEEDS=$(SEEDS) go test -count=1 -timeout 0 -run TestWhateverHappens ./controller
+soak: ## Disorderly histories of the controller in virtual time (SEEDS=500), and of the core (a hundred times as many)
+	SEEDS=$(or $(SEEDS),500) go test -count=1 -timeout 0 -run TestWhateverHappens ./controller
+	SEEDS=$(or $(SEEDS),500)00 go test -count=1 -timeout 0 -v -run TestSeededHistories ./controller
 
 FUZZTIME ?= 20s
 

@@ -25,9 +25,14 @@ func (o operation) MarshalJSON() ([]byte, error) {
 }
 
 // NodePatch is the JSON Patch of one transition: it tests the node's uid and the previous progress, and so changes nothing when
-// somebody else was faster. Heartbeats of the kubelet do not disturb it, as a test of the resource version would be disturbed.
+// somebody else was faster. Heartbeats of the kubelet do not disturb it, as a test of the resource version would be disturbed; only where there is no progress yet the version
+// is tested as well.
 func NodePatch(node *observed.Node, move observed.Transition) ([]byte, error) {
 	ops := []operation{{Op: "test", Path: "/metadata/uid", Value: string(move.UID)}}
+	if !move.HadBefore && node.ResourceVersion != "" {
+		// That there is no progress says too little: there may have been one since, that is gone again, and with it the turn that whoever writes this believes in.
+		ops = append(ops, operation{Op: "test", Path: "/metadata/resourceVersion", Value: node.ResourceVersion})
+	}
 	ops = append(ops, annotationOps(node, move)...)
 	ops = append(ops, labelOps(node, move)...)
 	ops = append(ops, taintOps(move)...)

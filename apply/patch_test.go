@@ -376,3 +376,20 @@ func patched(t *testing.T, n *corev1.Node, patch []byte) (*corev1.Node, error) {
 	}
 	return after, nil
 }
+
+func TestAPatchOfABlankNodeIsOfTheNodeAsItWasSeen(t *testing.T) {
+	blank := &observed.Node{Name: "a", UID: "u1", ResourceVersion: "7"}
+	for _, c := range []struct {
+		before bool
+		want   bool
+	}{{false, true}, {true, false}} {
+		move := observed.Transition{Node: "a", UID: "u1", Runtime: "kata", After: toInstalling, HadBefore: c.before, Before: installing}
+		patch, err := NodePatch(blank, move)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(patch), `{"op":"test","path":"/metadata/resourceVersion","value":"7"}`); got != c.want {
+			t.Errorf("with a progress before: %t, the patch is %s", c.before, patch)
+		}
+	}
+}
