@@ -356,10 +356,23 @@ func (h *history) calm() string {
 			return broken
 		}
 		if h.settled() {
-			return ""
+			return h.still()
 		}
 	}
 	return "Ends: it does not come right"
+}
+
+// still says what is written on nodes that are as they should be, "" for nothing.
+func (h *history) still() string {
+	const looks = 5
+	for range looks {
+		h.w.pass(5 * time.Second)
+		h.w.looks(0)
+		if d := h.w.views[0].decides(); len(d.Moves) > 0 || d.Turns != nil {
+			return fmt.Sprintf("Calm: every node is as it should be, and there are %d moves", len(d.Moves))
+		}
+	}
+	return ""
 }
 
 // retryFailed has people ask for another try wherever one failed: a command may have failed when nobody had looked yet.

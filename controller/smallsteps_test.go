@@ -53,7 +53,7 @@ func (w *small) leaderSteps(leader int) []step {
 	who := fmt.Sprintf("leader %d", leader+1)
 	steps := []step{{who: who, what: "looks", take: func(w *small) string {
 		w.looks(leader)
-		return ""
+		return w.views[leader].evicts()
 	}}}
 	view := w.views[leader]
 	d := view.decides()
@@ -84,15 +84,35 @@ func (w *small) leaderSteps(leader int) []step {
 	return steps
 }
 
-// breaks says which promise a write breaks by what its leader has seen: a gate is closed on a command that runs, or a node is called ready that is not. Who sees late, writes late: what is
-// not so any more is put right by the next look.
+// evicts says which promise an eviction breaks that a leader decides on: a pod that nobody would make anew is never evicted, and none but on a node that is being emptied.
+func (v *view) evicts() string {
+	for _, e := range v.decides().Evictions {
+		i := slices.IndexFunc(v.Nodes, func(n observed.Node) bool { return n.Name == e.Node })
+		if p := v.Nodes[i].Progress(e.Runtime); e.Pod.Bare || p == nil || (p.Phase != observed.PhaseDraining && p.Phase != observed.PhaseBlocked) {
+			return fmt.Sprintf("Evictions: pod %s is evicted from node %s", e.Pod.String(), e.Node)
+		}
+	}
+	return ""
+}
+
+// breaks says which promise a write breaks by what its leader has seen: a gate is closed on a command that runs, a node is called ready that is not, a cordon of somebody else's is taken off, or a node is begun with that people
+// hold, or while they have paused the runtime. Who sees late, writes late: what is not so any more is put right by the next look.
 func breaks(view *view, m *rollout.Move) string {
 	i := slices.IndexFunc(view.Nodes, func(n observed.Node) bool { return n.Name == m.Node })
 	node := &view.Nodes[i]
-	if m.Ready != "" && !slices.Contains(node.Handlers, m.Runtime) {
+	state := node.State(m.Runtime)
+	begins := (m.Kind == rollout.OpenGate || m.Kind == rollout.Drain) && (state == nil || state.Progress == nil || (state.Progress.Phase != observed.PhaseDraining && state.Progress.Phase != observed.PhaseBlocked))
+	at := slices.IndexFunc(view.Specs, func(s observed.Spec) bool { return s.Runtime == m.Runtime })
+	switch {
+	case m.Ready != "" && !slices.Contains(node.Handlers, m.Runtime):
 		return fmt.Sprintf("Truth: %s calls node %s ready for %s, which it does not offer", m.Kind, m.Node, m.Runtime)
-	}
-	if state := node.State(m.Runtime); state == nil || state.Gate == "" || m.Gate != "" || m.Kind == rollout.Fail {
+	case m.Cordon == observed.Uncordoning && (state == nil || state.Progress == nil || !state.Progress.Cordoned):
+		return fmt.Sprintf("Cordons: %s uncordons node %s, which somebody else has cordoned", m.Kind, m.Node)
+	case begins && state != nil && state.Held:
+		return fmt.Sprintf("Held: %s begins with node %s, which people hold", m.Kind, m.Node)
+	case begins && at >= 0 && view.Specs[at].Data["paused"] == "true":
+		return fmt.Sprintf("Paused: %s begins with node %s while the runtime is paused", m.Kind, m.Node)
+	case state == nil || state.Gate == "" || m.Gate != "" || m.Kind == rollout.Fail:
 		return ""
 	}
 	for i := range view.Pods {
