@@ -16,6 +16,8 @@ const (
 	killEvery = 20 * time.Second
 	// leastKills is how many of them have to be killed for the test to show anything.
 	leastKills = 3
+	// rolloutPatience is how long a rollout whose leaders are killed may take at most.
+	rolloutPatience = 20 * time.Minute
 )
 
 // slowPods makes the commands of simulated installers take their time.
@@ -31,45 +33,17 @@ const slowPods = `- target: {kind: DaemonSet}
 func (w *world) killsLeaders(count int) {
 	nodes := w.follow()
 	pods := w.followPods()
-	args := []string{"--vanish-grace=0s", "--leader-elect"}
-	// Every process has a name of its own: the lease still names the last leader for a while after its death.
-	controllers := map[string]*controller{}
-	begin := func(n int) {
-		name := fmt.Sprintf("controller-%d", n)
-		controllers[name] = w.controllerNamed(name, args...)
-	}
-	begin(1)
-	begin(2)
+	r := w.relay()
 	start := time.Now()
 	w.create(spec("maxUnavailable", "10%", "patches", slowPods))
-	kills, last := 0, start
-	look := time.NewTicker(time.Second)
-	defer look.Stop()
-	for done := false; !done; {
-		select {
-		case <-look.C:
-		case <-nodes.changed:
-		case <-w.t.Context().Done():
-			w.t.Fatal("the test ended first")
-		}
+	r.killUntil("all nodes are Ready", nodes.changed, func() bool {
 		nodes.mu.Lock()
-		done = nodes.broken != nil || nodes.in("Ready") == count
-		nodes.mu.Unlock()
-		if done || time.Since(last) < killEvery {
-			continue
-		}
-		name := w.holder()
-		if controllers[name] == nil {
-			continue
-		}
-		controllers[name].kill()
-		delete(controllers, name)
-		kills, last = kills+1, time.Now()
-		begin(kills + 2)
-	}
+		defer nodes.mu.Unlock()
+		return nodes.broken != nil || nodes.in("Ready") == count
+	})
 	took := time.Since(start)
-	if kills < leastKills {
-		w.t.Errorf("%d leaders were killed, expected %d at least", kills, leastKills)
+	if r.kills < leastKills {
+		w.t.Errorf("%d leaders were killed, expected %d at least", r.kills, leastKills)
 	}
 	nodes.mu.Lock()
 	most, broken := nodes.most, nodes.broken
@@ -84,9 +58,65 @@ func (w *world) killsLeaders(count int) {
 		w.t.Errorf("%d installer pods ran for %d nodes", runs, count)
 	}
 	w.t.Logf("load %s: %d nodes in %.0f s, %d leaders killed, at most %d nodes out of service at once of %d allowed, %d installer pods",
-		load(), count, took.Seconds(), kills, most, count/10, pods.count())
+		load(), count, took.Seconds(), r.kills, most, count/10, pods.count())
 	w.remove()
-	for _, c := range controllers {
+	r.end()
+}
+
+// relay is two controllers, of which one leads; in place of each that is killed another begins.
+type relay struct {
+	w *world
+	// controllers are those that run. Every process has a name of its own: the lease still names the last leader for a while after its death.
+	controllers map[string]*controller
+	kills       int
+}
+
+// relay starts the first two controllers.
+func (w *world) relay() *relay {
+	w.t.Helper()
+	r := &relay{w: w, controllers: map[string]*controller{}}
+	r.begin(1)
+	r.begin(2)
+	return r
+}
+
+func (r *relay) begin(n int) {
+	r.w.t.Helper()
+	name := fmt.Sprintf("controller-%d", n)
+	r.controllers[name] = r.w.controllerNamed(name, "--vanish-grace=0s", "--leader-elect")
+}
+
+// killUntil kills the leader every 20 s until it is done, which it looks for when something changed, and every second.
+func (r *relay) killUntil(what string, changed <-chan struct{}, done func() bool) {
+	r.w.t.Helper()
+	timeout := time.NewTimer(rolloutPatience)
+	defer timeout.Stop()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for last := time.Now(); !done(); {
+		select {
+		case <-look.C:
+		case <-changed:
+		case <-timeout.C:
+			r.w.t.Errorf("waiting until %s: not so after %s", what, rolloutPatience)
+			return
+		}
+		if time.Since(last) < killEvery {
+			continue
+		}
+		name := r.w.holder()
+		if r.controllers[name] == nil {
+			continue
+		}
+		r.controllers[name].kill()
+		delete(r.controllers, name)
+		r.kills, last = r.kills+1, time.Now()
+		r.begin(r.kills + 2)
+	}
+}
+
+func (r *relay) end() {
+	for _, c := range r.controllers {
 		c.kill()
 	}
 }
