@@ -87,9 +87,9 @@ fuzz: ## Fuzz every target for a while (FUZZTIME=20s)
 	done
 
 .PHONY: bench
-bench: parts ## Benchmarks of the core, then of clusters with 1,000 and 5,000 simulated nodes; about 20 minutes
+bench: parts ## Benchmarks of the core, then of clusters with 1,000 and 5,000 simulated nodes; about 40 minutes
 	go test -run '^$$' -bench . -benchmem ./...
-	cd e2e && go test -count=1 -v -timeout 40m ./bench
+	cd e2e && go test -count=1 -v -timeout 60m ./bench
 
 .PHONY: nodes
 nodes: ## Test the nodes of the test cluster, without Kubernetes (root)

@@ -89,7 +89,8 @@ type ledger struct {
 	zone  map[string]string
 	// canary are those of the first wave.
 	canary map[string]bool
-	kinds  map[string]int
+	// kinds and changes count the changes, by kind and by node.
+	kinds, changes map[string]int
 	// most is the highest number of nodes out of service at once by runtime, mostCanaries that while canaries had still to be done.
 	most, mostCanaries map[string]int
 	broken             []error
@@ -98,7 +99,7 @@ type ledger struct {
 func newLedger(count int) *ledger {
 	return &ledger{
 		count: count, nodes: map[string]map[string]*stage{}, zone: map[string]string{}, canary: map[string]bool{},
-		kinds: map[string]int{}, most: map[string]int{}, mostCanaries: map[string]int{},
+		kinds: map[string]int{}, changes: map[string]int{}, most: map[string]int{}, mostCanaries: map[string]int{},
 	}
 }
 
@@ -123,6 +124,7 @@ func (l *ledger) see(node *corev1.Node) {
 			continue
 		}
 		l.kinds[kind(before, after)]++
+		l.changes[node.Name]++
 		l.nodes[node.Name][runtime] = after
 		if after.Since.After(l.now) {
 			l.now = after.Since
@@ -232,12 +234,3 @@ func (l *ledger) done() bool {
 }
 
 func (l *ledger) installs() int { return l.count * len(runtimesInZones) }
-
-// seen counts the changes.
-func (l *ledger) seen() int {
-	sum := 0
-	for _, n := range l.kinds {
-		sum += n
-	}
-	return sum
-}

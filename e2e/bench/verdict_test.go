@@ -6,29 +6,49 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// written are the controllers' writes on nodes in the audit log: those done, those refused because the node was not as expected, and those whose writer
+// written are the controllers' writes in the audit log, by node: those done, those refused because the node was not as expected, and those whose writer
 // was killed before there was an answer, which may have been done or not.
-type written struct{ done, refused, unanswered int }
+type written struct {
+	done, refused, unanswered map[string]int
+	// codes count those that were not done, by the code that the log has.
+	codes map[string]int
+}
+
+func newWritten() written {
+	return written{done: map[string]int{}, refused: map[string]int{}, unanswered: map[string]int{}, codes: map[string]int{}}
+}
 
 func writesOnNodes(log *audit) (written, error) {
-	var w written
+	w := newWritten()
 	calls, err := log.calls(func(c *call) bool {
 		return byController(c) && c.Object.Resource == "nodes" && slices.Contains([]string{"create", "update", "patch", "delete"}, c.Verb)
 	})
 	for i := range calls {
-		switch calls[i].Response.Code {
+		code, outcome := calls[i].Response.Code, w.unanswered
+		switch code {
 		case http.StatusOK:
-			w.done++
+			outcome = w.done
 		case http.StatusUnprocessableEntity, http.StatusConflict, http.StatusNotFound:
-			w.refused++
-		default:
-			w.unanswered++
+			outcome = w.refused
+		}
+		outcome[calls[i].Object.Name]++
+		if code != http.StatusOK {
+			w.codes[strconv.Itoa(code)]++
 		}
 	}
 	return w, err
+}
+
+func sum(counts map[string]int) int {
+	all := 0
+	for _, n := range counts {
+		all += n
+	}
+	return all
 }
 
 // verdict is what was not as promised.
@@ -36,8 +56,10 @@ func (l *ledger) verdict(w written) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	errs := slices.Clone(l.broken)
-	if seen := l.seen(); seen < w.done || seen > w.done+w.unanswered {
-		errs = append(errs, fmt.Errorf("the watch saw %d changes, and the audit log has %d writes on nodes, besides %d without an answer", seen, w.done, w.unanswered))
+	for _, node := range slices.Sorted(maps.Keys(l.nodes)) {
+		if seen, done, unanswered := l.changes[node], w.done[node], w.unanswered[node]; seen < done || seen > done+unanswered {
+			errs = append(errs, fmt.Errorf("node %s: the watch saw %d changes, and the audit log has %d writes, besides %d without an answer", node, seen, done, unanswered))
+		}
 	}
 	for _, kind := range []string{gateOpened, result} {
 		if n := l.kinds[kind]; n != l.installs() {
@@ -56,7 +78,7 @@ func (l *ledger) verdict(w written) error {
 func (l *ledger) table(w written) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	writes := l.seen()
+	writes := sum(l.kinds)
 	var b strings.Builder
 	line := func(n int, what string) { fmt.Fprintf(&b, "%6d  %s\n", n, what) }
 	line(l.installs(), "installs")
@@ -69,7 +91,7 @@ func (l *ledger) table(w written) string {
 		}
 		line(l.kinds[kind], what)
 	}
-	line(w.refused, "refused, and so no writes")
+	fmt.Fprintf(&b, "the audit log has %d done, %d refused and %d without an answer; by code: %s\n", sum(w.done), sum(w.refused), sum(w.unanswered), words(w.codes))
 	for _, runtime := range runtimesInZones {
 		fmt.Fprintf(&b, "%s: at most %d nodes out of service at once of %d allowed, %d of %d while the canaries had their turn\n",
 			runtime, l.most[runtime], l.allowed(), l.mostCanaries[runtime], canariesOut)
