@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// written are the controllers' writes in the audit log, by node: those done, those refused because the node was not as expected, and those whose writer
-// was killed before there was an answer, which may have been done or not.
+// written are the controllers' writes in the audit log, by node: those done, those refused, and those whose writer was killed before there was an answer, which
+// may have been done or not.
 type written struct {
 	done, refused, unanswered map[string]int
 	// codes count those that were not done, by the code that the log has.
@@ -28,12 +28,13 @@ func writesOnNodes(log *audit) (written, error) {
 		return byController(c) && c.Object.Resource == "nodes" && slices.Contains([]string{"create", "update", "patch", "delete"}, c.Verb)
 	})
 	for i := range calls {
-		code, outcome := calls[i].Response.Code, w.unanswered
+		code, outcome := calls[i].Response.Code, w.refused
 		switch code {
 		case http.StatusOK:
 			outcome = w.done
-		case http.StatusUnprocessableEntity, http.StatusConflict, http.StatusNotFound:
-			outcome = w.refused
+		case http.StatusGatewayTimeout:
+			// So the API server calls a request whose client went away.
+			outcome = w.unanswered
 		}
 		outcome[calls[i].Object.Name]++
 		if code != http.StatusOK {
