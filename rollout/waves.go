@@ -123,8 +123,14 @@ func (d *decider) some(index int, left []int, w *spec.Wave) (members, others []i
 func (d *decider) rankOf(index, i int, soak time.Duration) int {
 	r, node, s := &d.plan.Runtimes[index], &d.snap.Nodes[i], d.stands[index][i].state
 	current := s != nil && s.Progress != nil && r.Current(s.Progress.Revision)
+	soaked := current && s.Progress.Phase == observed.PhaseReady && s.Ready != ""
+	if soaked && d.snap.Time.Before(s.Progress.Since.Add(soak)) {
+		// Time alone makes it one of those that the wave has.
+		d.again(s.Progress.Since.Add(soak))
+		soaked = false
+	}
 	switch {
-	case current && s.Progress.Phase == observed.PhaseReady && s.Ready != "" && !d.snap.Time.Before(s.Progress.Since.Add(soak)):
+	case soaked:
 		return 0
 	case d.idle(node, s) || (current && s.Progress.Phase == observed.PhaseFailed):
 		return 3

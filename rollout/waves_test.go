@@ -2,6 +2,11 @@ package rollout_test
 
 import (
 	"testing"
+	"time"
+
+	"longshore.dev/longshore/desired"
+	"longshore.dev/longshore/rollout"
+	"longshore.dev/longshore/spec"
 )
 
 // inWaves is a wave by selector with a soak of its own, one by count with a budget of its own, and the rest.
@@ -166,4 +171,17 @@ func TestWaves(t *testing.T) {
 			       hold b CommandRunning "step install is running"`,
 		},
 	})
+}
+
+// A node outside of the wave will be one of those that it has, and make it over, by time alone.
+func TestAWaveByCountLooksAgainWhenANodeHasSoakedForIt(t *testing.T) {
+	w := newWorld(t, scenario{
+		spec: "waves: \"[{name: early, nodes: 1, soak: 1h}]\"\ninstallTimeout: 2h",
+		world: `a  kata  Ready       new  since 30m
+		        b  kata  Installing  new  since 1m  pod running`,
+	})
+	d := rollout.Decide(w.snap, desired.Of(w.snap, spec.Parse, desired.DefaultOptions()))
+	if want := now.Add(30 * time.Minute); !d.Again.Equal(want) {
+		t.Errorf("looks again at %s, expected %s", d.Again, want)
+	}
 }
