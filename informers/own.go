@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/tools/cache"
@@ -22,17 +23,17 @@ type own struct {
 }
 
 // WatchOwn has snapshots say when Longshore itself, or one of its namespaces, is being deleted, before [Cluster.Start]. Where the right is missing, that is an
-// error for which apierrors.IsForbidden is true, and nothing else waits for it.
+// error for which apierrors.IsForbidden is true, and nothing else waits for it. Whatever else keeps the API server from answering, the watch outlasts.
 func (c *Cluster) WatchOwn(ctx context.Context, deployment string) error {
 	named := func(name string) metav1.ListOptions {
 		return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()}
 	}
 	for _, namespace := range []string{c.namespace, c.system} {
-		if _, err := c.kube.CoreV1().Namespaces().List(ctx, named(namespace)); err != nil {
+		if _, err := c.kube.CoreV1().Namespaces().List(ctx, named(namespace)); apierrors.IsForbidden(err) {
 			return fmt.Errorf("read namespace %s: %w", namespace, err)
 		}
 	}
-	if _, err := c.kube.AppsV1().Deployments(c.system).List(ctx, named(deployment)); err != nil {
+	if _, err := c.kube.AppsV1().Deployments(c.system).List(ctx, named(deployment)); apierrors.IsForbidden(err) {
 		return fmt.Errorf("read Deployment %s/%s: %w", c.system, deployment, err)
 	}
 	for _, namespace := range []string{c.namespace, c.system} {
