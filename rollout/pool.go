@@ -107,11 +107,25 @@ func (d *decider) untimely(w *wish) obstacle {
 			ruling = windowed(g.pool, d.snap.Time, timeout)
 			g.rulings[timeout] = ruling
 		}
+		if ruling.never {
+			d.tooShort(w.visit, g)
+		}
 		if ruling.reason != "" {
 			return ruling
 		}
 	}
 	return obstacle{}
+}
+
+// tooShort warns of a window that no operation of a runtime fits into, once.
+func (d *decider) tooShort(v *visit, g *group) {
+	message := fmt.Sprintf("the window %s of pool %q never has room for an operation, which may take data[installTimeout] %s: nodes of that pool never begin; make one of them fit", g.pool.MaintenanceWindow, g.pool.Name, d.timeout(v))
+	for i := range d.out.Objects.Warnings {
+		if w := &d.out.Objects.Warnings[i]; w.Runtime == v.r.Name && w.Message == message {
+			return
+		}
+	}
+	d.warn(v.r, "WindowTooShort", message)
 }
 
 // windowed says what is against an operation that begins now: it has to fit into what is left of the window.
@@ -127,10 +141,12 @@ func windowed(pool *spec.Pool, now time.Time, timeout time.Duration) obstacle {
 	if !closes.IsZero() {
 		message = fmt.Sprintf("the window %s of pool %q closes %s, before an operation would have had its installTimeout %s; opens again %s", w, pool.Name, clock(closes.In(w.TimeZone)), timeout, clock(opens))
 	}
+	never := false
 	if enough := opens.Add(timeout); w.Until(opens, enough).Before(enough) {
+		never = true
 		message += fmt.Sprintf(", and is too short then as well: an operation may take installTimeout %s", timeout)
 	}
-	return obstacle{reason: OutsideWindow, message: message, until: opens}
+	return obstacle{reason: OutsideWindow, message: message, until: opens, never: never}
 }
 
 // clock is a time of a window in words, in the window's own zone.
@@ -177,4 +193,6 @@ type obstacle struct {
 	reason  Reason
 	message string
 	until   time.Time
+	// never is true where time alone will not take it away after all: the window that opens then is too short.
+	never bool
 }

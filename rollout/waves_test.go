@@ -185,3 +185,15 @@ func TestAWaveByCountLooksAgainWhenANodeHasSoakedForIt(t *testing.T) {
 		t.Errorf("looks again at %s, expected %s", d.Again, want)
 	}
 }
+
+func TestAWindowThatNoOperationFitsIntoIsAWarning(t *testing.T) {
+	w := newWorld(t, scenario{
+		spec:  "installTimeout: 2h",
+		pool:  "databases maintenanceWindow: {schedule: '@daily', duration: 1h}",
+		world: "a  kata  -  -\nb  kata  -  -",
+	})
+	d := rollout.Decide(w.snap, desired.Of(w.snap, spec.Parse, desired.DefaultOptions()))
+	if len(d.Objects.Warnings) != 1 || d.Objects.Warnings[0].Reason != "WindowTooShort" {
+		t.Errorf("warnings %v", d.Objects.Warnings)
+	}
+}
