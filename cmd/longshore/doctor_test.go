@@ -96,7 +96,11 @@ func TestTheDoctorFindsWhatIsWrongAndSaysWhatToDo(t *testing.T) {
 			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "longshore", Labels: map[string]string{podSecurity: "baseline"}}},
 		}, "WRONG  namespace longshore has the label pod-security.kubernetes.io/enforce=baseline: installers are refused there; set it to privileged"},
 		"a right that is missing": {"patch nodes", "", nil, "WRONG  the account system:serviceaccount:longshore-system:longshore may not patch nodes; deploy"},
-		"a spec elsewhere":        {"", "", []runtime.Object{spec("default", "kata", observed.LabelRuntime, "kata", nil)}, "WRONG  nobody watches the ConfigMaps default/kata; put them into namespace longshore, or delete them"},
+		"a right that a spec takes": {
+			"create pods", "", nil,
+			"WRONG  the account system:serviceaccount:longshore-system:longshore may not see the pods of other namespaces and evict them, which drain or inUsePolicy of kata take; add kustomize/components/workloads",
+		},
+		"a spec elsewhere": {"", "", []runtime.Object{spec("default", "kata", observed.LabelRuntime, "kata", nil)}, "WRONG  nobody watches the ConfigMaps default/kata; put them into namespace longshore, or delete them"},
 		"a spec that is superseded": {
 			"", "",
 			[]runtime.Object{spec("longshore", "kata-old", observed.LabelRuntime, "kata", map[string]string{})},
