@@ -69,7 +69,7 @@ race: ## Unit tests with the race detector, wherever there are goroutines
 
 .PHONY: worlds
 worlds: ## Two small nodes in every order (STATES=20000 of each beginning), and thousands of histories from seeds (SEEDS=3000), with what met what
-	STATES=$(or $(STATES),20000) SEEDS=$(or $(SEEDS),3000) go test -count=1 -timeout 9m -v -run 'TestSmallWorlds|TestSeededHistories' ./controller
+	STATES=$(or $(STATES),20000) SEEDS=$(or $(SEEDS),3000) go test -count=1 -timeout 9m -v -run 'TestSmallWorlds|TestSeededHistories' ./controller | grep -v '^=== '
 
 .PHONY: soak
 soak: ## Disorderly histories of the controller in virtual time (SEEDS=500), and of the core (a hundred times as many)
