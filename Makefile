@@ -42,7 +42,7 @@ check: ## Format, vet, lint, unit tests and scenarios: what to run before every 
 
 # Everything, as groups that run one after the other, each with the time it may take at most; the parts are what the clusters are made
 # of, and take most of the time on a cold machine. A group that fails keeps no other from running.
-GROUPS = check=30m race=12m worlds=10m fuzz=8m parts=50m nodes=10m cluster=10m e2e=25m faults=45m demo=12m
+GROUPS = check=30m race=14m worlds=12m fuzz=8m parts=50m nodes=10m cluster=10m e2e=25m faults=45m demo=12m
 
 .PHONY: test
 test: deps ## Everything that this machine can run, with a table of time by group
@@ -65,16 +65,23 @@ unit: ## Unit tests and scenarios of every module
 
 .PHONY: race
 race: ## Unit tests with the race detector, wherever there are goroutines
-	CGO_ENABLED=1 go test -race -timeout 9m -skip "TestSmallWorlds|TestSeededHistories" $(CHEAP) ./cmd/... ./controller/...
+	CGO_ENABLED=1 go test -race -timeout 9m -skip "TestSmallWorlds|TestSeededHistories" $(CHEAP) ./cmd/... $$(go list ./controller/... | grep -v /history$$)
+	CGO_ENABLED=1 SEEDS=20 DEPTH=6 go test -race -timeout 5m ./controller/simulation/history
 
 .PHONY: worlds
-worlds: ## Two small nodes in every order (STATES=20000 of each beginning), and thousands of histories from seeds (SEEDS=3000), with what met what
+worlds: ## Histories of the pass and of the core from seeds (SEEDS=3000), with what met what, and small worlds in every order (DEPTH=13, STATES=20000)
+	DEPTH=$(or $(DEPTH),13) SEEDS=$(or $(SEEDS),1000) go test -count=1 -timeout 9m -v ./controller/simulation/history | grep -v '^=== '
 	STATES=$(or $(STATES),20000) SEEDS=$(or $(SEEDS),3000) go test -count=1 -timeout 9m -v -run 'TestSmallWorlds|TestSeededHistories' ./controller | grep -v '^=== '
 
 .PHONY: soak
-soak: ## Disorderly histories of the controller in virtual time (SEEDS=500), and of the core (a hundred times as many)
-	SEEDS=$(or $(SEEDS),500) go test -count=1 -timeout 0 -run TestWhateverHappens ./controller
-	SEEDS=$(or $(SEEDS),500)00 go test -count=1 -timeout 0 -v -run TestSeededHistories ./controller
+soak: ## Histories of the pass (SEEDS=5000), of the core (ten times as many), and some with informers and writes in virtual time
+	SEEDS=$(or $(SEEDS),5000) go test -count=1 -timeout 0 -v -run TestWhateverHappens ./controller/simulation/history
+	SEEDS=$(or $(SEEDS),5000)0 go test -count=1 -timeout 0 -v -run TestSeededHistories ./controller
+	SEEDS=100 go test -count=1 -timeout 0 -run TestWhateverHappens ./controller
+
+.PHONY: mutants
+mutants: ## Put bugs into the product, and see that the histories find each; about ten minutes
+	cd tools && go run ./mutants -dir ..
 
 FUZZTIME ?= 20s
 
