@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -19,7 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"longshore.dev/longshore/apply"
 	"longshore.dev/longshore/desired"
@@ -146,38 +144,6 @@ func (c *Controller) rebuild(ctx context.Context, snap *observed.Snapshot) (bool
 	}
 	c.Log.Info("turns were rebuilt from the nodes", zap.Int("turns", len(turns)))
 	return true, nil
-}
-
-// turns writes the bookings by compare-and-swap.
-func (c *Controller) turns(ctx context.Context, snap *observed.Snapshot, decision *rollout.Decision) (bool, error) {
-	if decision.Turns == nil {
-		return false, nil
-	}
-	if err := c.Rollout.Turns(ctx, snap.Turns, decision.Turns); err != nil {
-		if apply.Outrun(err) {
-			c.Log.Debug("turns were changed by somebody else; looking again", zap.Error(err))
-			c.outrunBy(err)
-			return false, nil
-		}
-		return false, err
-	}
-	name := nodeNames(snap)
-	for _, t := range decision.Booked {
-		c.Log.Info("turn booked", zap.String("runtime", t.Runtime), zap.String("node", name(t)), zap.String("revision", t.Revision), zap.String("operation", string(t.Operation)))
-	}
-	for _, t := range decision.Freed {
-		c.Log.Info("turn freed", zap.String("runtime", t.Runtime), zap.String("node", name(t)))
-	}
-	return true, nil
-}
-
-// nodeNames names nodes by uid; one that is gone has only that.
-func nodeNames(snap *observed.Snapshot) func(observed.Turn) string {
-	names := make(map[types.UID]string, len(snap.Nodes))
-	for i := range snap.Nodes {
-		names[snap.Nodes[i].UID] = snap.Nodes[i].Name
-	}
-	return func(t observed.Turn) string { return cmp.Or(names[t.Node], string(t.Node)) }
 }
 
 // move carries transitions out, several at a time.

@@ -156,7 +156,7 @@ const enoughSeeds = 2000
 // Short histories, each from a seed: what happens next is drawn from all that can happen, a hostile world included. After every step the promises hold, and when the disorder is over every node gets
 // where it should be, and nothing is written any more. With enough of them every event meets nodes in every phase. SEEDS=5000 plays more, SEED=17 that one alone.
 func TestSeededHistories(t *testing.T) {
-	count, first := 60, 0
+	count, first := 40, 0
 	if n, err := strconv.Atoi(os.Getenv("SEEDS")); err == nil {
 		count = n
 	}

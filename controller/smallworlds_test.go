@@ -13,7 +13,7 @@ import (
 // Every order in which things can happen to two nodes with two runtimes, from a few beginnings, as deep as the time allows: STATES=100000 looks at so many of each. No promise of rollout/decide.go is
 // broken in any of them.
 func TestSmallWorldsInEveryOrder(t *testing.T) {
-	limit := 400
+	limit := 150
 	if n, err := strconv.Atoi(os.Getenv("STATES")); err == nil {
 		limit = n
 	}
