@@ -62,28 +62,7 @@ func Outrun(err error) bool {
 
 // Turns writes the bookings: one compare-and-swap on the ConfigMap as it was observed, or its creation where it was not there.
 func (w *Writer) Turns(ctx context.Context, before observed.Turns, booked []observed.Turn) error {
-	object := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: observed.TurnsName, Namespace: w.system, ResourceVersion: before.ResourceVersion, UID: before.UID,
-			Labels: map[string]string{observed.LabelManagedBy: observed.Manager},
-		},
-		Data: observed.FormatTurns(booked),
-	}
-	maps := w.kube.CoreV1().ConfigMaps(w.system)
-	if !before.Exists {
-		after, err := maps.Create(ctx, object, metav1.CreateOptions{FieldManager: observed.Manager})
-		if err != nil {
-			return fmt.Errorf("create ConfigMap %s/%s: %w", w.system, observed.TurnsName, err)
-		}
-		w.echo.Saw(after)
-		return nil
-	}
-	after, err := maps.Update(ctx, object, metav1.UpdateOptions{FieldManager: observed.Manager})
-	if err != nil {
-		return fmt.Errorf("update ConfigMap %s/%s: %w", w.system, observed.TurnsName, err)
-	}
-	w.echo.Saw(after)
-	return nil
+	return w.swap(ctx, observed.TurnsName, version{before.Exists, before.UID, before.ResourceVersion}, observed.FormatTurns(booked))
 }
 
 // DoneLabels writes the label keys that payloads may change on their own nodes. The ConfigMap comes with the installation: that it is not
@@ -291,12 +270,13 @@ func (w *Writer) Delete(ctx context.Context, kind, name string, uid types.UID) e
 	return nil
 }
 
-// Status writes the status annotations of a spec. The uid keeps apply from making a spec anew that was deleted meanwhile.
+// Status writes the status annotations of a spec; none takes off those that are ours. The uid keeps apply from making a spec anew that was deleted meanwhile.
 func (w *Writer) Status(ctx context.Context, s *observed.Spec, annotations map[string]string) error {
-	body, err := json.Marshal(map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap",
-		"metadata": map[string]any{"name": s.Name, "namespace": w.namespace, "uid": s.UID, "annotations": annotations},
-	})
+	metadata := map[string]any{"name": s.Name, "namespace": w.namespace, "uid": s.UID}
+	if len(annotations) > 0 {
+		metadata["annotations"] = annotations
+	}
+	body, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
 	if err != nil {
 		return fmt.Errorf("status of ConfigMap %q: %w", s.Name, err)
 	}

@@ -29,6 +29,9 @@ func (w *Writer) Evict(ctx context.Context, pod *observed.Workload) (refused str
 		// Several budgets for one pod are an internal error to the API server.
 		return words(err), nil
 	}
+	if refused := Refused(err); refused != "" {
+		return refused, nil
+	}
 	return "", fmt.Errorf("evict pod %s: %w", pod, err)
 }
 

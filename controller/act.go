@@ -56,6 +56,7 @@ func (c *Controller) act(ctx context.Context, snap *observed.Snapshot, plan *des
 	note(false, c.Sight.Look(ctx, decision.Looks))
 	note(false, c.evict(ctx, snap, decision.Evictions))
 	note(c.giveUp(ctx, plan, decision))
+	note(false, c.prove(ctx, plan, decision))
 	// No gate opens before it is seen that its payload may set its label.
 	note(false, c.doneLabels(ctx, snap, decision))
 	// Before any pod is made that pulls with it.
@@ -77,12 +78,9 @@ func (c *Controller) giveUp(ctx context.Context, plan *desired.Plan, decision *r
 		r := runtimeOf(plan, bad.Runtime)
 		rev := r.Revision(bad.Revision)
 		mark := observed.Bad{To: bad.To, Reason: bad.Reason, Time: c.Clock.Now().UTC().Truncate(time.Second)}
-		if err := c.Revisions.MarkRevision(ctx, rev, rev.Number, map[string]string{observed.AnnotationBad: mark.Text()}); err != nil {
-			if apply.Outrun(err) {
-				c.outrunBy(err)
-				continue
-			}
-			errs = append(errs, err)
+		did, err := c.markRevision(ctx, rev, rev.Number, map[string]string{observed.AnnotationBad: mark.Text()})
+		errs = append(errs, err)
+		if !did {
 			continue
 		}
 		wrote = true
@@ -92,17 +90,36 @@ func (c *Controller) giveUp(ctx context.Context, plan *desired.Plan, decision *r
 	return wrote, errors.Join(errs...)
 }
 
+// markRevision changes the number and the marks of a ControllerRevision, unless that was refused a short while ago.
+func (c *Controller) markRevision(ctx context.Context, rev *observed.Revision, number int64, annotations map[string]string) (bool, error) {
+	ref := observed.ObjectRef{Kind: "ControllerRevision", Name: rev.Name, Runtime: rev.Runtime}
+	return c.attempt(ref, rev.ResourceVersion, func() error { return c.Revisions.MarkRevision(ctx, rev, number, annotations) })
+}
+
+// prove writes down which revisions are proven.
+func (c *Controller) prove(ctx context.Context, plan *desired.Plan, decision *rollout.Decision) error {
+	var errs []error
+	for _, proven := range decision.Proven {
+		rev := runtimeOf(plan, proven.Runtime).Revision(proven.Revision)
+		did, err := c.markRevision(ctx, rev, rev.Number, map[string]string{observed.AnnotationProven: c.Clock.Now().UTC().Format(time.RFC3339)})
+		errs = append(errs, err)
+		if did {
+			c.Log.Info("revision is proven", zap.String("runtime", proven.Runtime), zap.String("revision", proven.Revision))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // finalize puts finalizers on specs, and takes them off.
 func (c *Controller) finalize(ctx context.Context, plan *desired.Plan) error {
 	var errs []error
 	for i := range plan.Runtimes {
 		for _, f := range plan.Runtimes[i].Finalize {
-			if err := c.Finalizer.Finalizers(ctx, f.Spec, f.Finalizers); err != nil {
-				if apply.Outrun(err) {
-					c.outrunBy(err)
-					continue
-				}
-				errs = append(errs, err)
+			did, err := c.attempt(observed.ObjectRef{Kind: "finalizers of ConfigMap", Name: f.Spec.Name, Runtime: f.Spec.Runtime}, f.Spec.ResourceVersion, func() error {
+				return c.Finalizer.Finalizers(ctx, f.Spec, f.Finalizers)
+			})
+			errs = append(errs, err)
+			if !did {
 				continue
 			}
 			c.Log.Info("finalizer", zap.String("spec", f.Spec.Name), zap.String("runtime", f.Spec.Runtime), zap.Strings("finalizers", f.Finalizers))
@@ -121,7 +138,8 @@ func (c *Controller) doneLabels(ctx context.Context, snap *observed.Snapshot, de
 	if have := snap.DoneLabels; (have == nil && keys == "") || (have != nil && *have == keys) {
 		return nil
 	}
-	if err := c.Access.DoneLabels(ctx, keys); err != nil {
+	did, err := c.attempt(observed.ObjectRef{Kind: "ConfigMap", Name: observed.DoneLabelsName}, keys, func() error { return c.Access.DoneLabels(ctx, keys) })
+	if !did {
 		return err
 	}
 	c.Log.Info("labels that payloads may change", zap.Strings("labels", decision.Objects.DoneLabels))
@@ -182,16 +200,23 @@ func (c *Controller) move(ctx context.Context, snap *observed.Snapshot, plan *de
 
 // step carries one transition out and says so.
 func (c *Controller) step(ctx context.Context, node *observed.Node, plan *desired.Plan, m rollout.Move) (bool, error) {
-	err := c.Rollout.Node(ctx, node, m.Transition)
-	if apply.Outrun(err) {
-		c.Metrics.move(m.Kind, "outrun")
-		c.Log.Debug("node was changed by somebody else; looking again", zap.String("node", m.Node), zap.String("runtime", m.Runtime), zap.Error(err))
-		c.outrunBy(err)
-		return false, nil
-	}
-	if err != nil {
+	var failed error
+	content := fmt.Sprint(m.Before, " ", m.HadBefore, " ", node.Unschedulable, " ", node.Taints)
+	did, err := c.attempt(observed.ObjectRef{Kind: "Node", Name: m.Node, Runtime: m.Runtime}, content, func() error {
+		failed = c.Rollout.Node(ctx, node, m.Transition)
+		return failed
+	})
+	switch {
+	case err != nil:
 		c.Metrics.move(m.Kind, "error")
 		return false, err
+	case !did && apply.Outrun(failed):
+		c.Metrics.move(m.Kind, "outrun")
+		c.Log.Debug("node was changed by somebody else; looking again", zap.String("node", m.Node), zap.String("runtime", m.Runtime), zap.Error(failed))
+		return false, nil
+	case !did:
+		c.Metrics.move(m.Kind, "refused")
+		return false, nil
 	}
 	c.Metrics.moved(&m, c.Clock.Now())
 	fields := []zap.Field{zap.String("runtime", m.Runtime), zap.String("node", m.Node), zap.String("move", string(m.Kind))}
@@ -223,37 +248,45 @@ func (c *Controller) installers(ctx context.Context, snap *observed.Snapshot, pl
 	var errs []error
 	wrote := false
 	for _, want := range decision.Objects.Installers {
-		r := runtimeOf(plan, want.Runtime)
-		if r == nil {
-			continue
-		}
-		rev := r.Revision(want.Revision)
-		if rev == nil || rev.Content == nil {
-			continue
-		}
-		set, err := c.installer(ctx, want, rev, r, c.current(snap, plan, r, rev))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("restore DaemonSet %q: %w", want.Name(), err))
-			continue
-		}
-		if set == nil {
-			continue
-		}
-		i := slices.IndexFunc(snap.DaemonSets, func(s observed.DaemonSet) bool { return s.Name == set.Name })
-		version := ""
-		if i >= 0 {
-			if snap.DaemonSets[i].Deleting {
-				continue
-			}
-			// The generation does not count labels and owners.
-			have := &snap.DaemonSets[i]
-			version = fmt.Sprintf("%s/%d/%v/%v", have.UID, have.Generation, have.Labels, have.Owners)
-		}
-		did, err := c.ensure("DaemonSet/"+set.Name, version, set, func() error { return c.Objects.DaemonSet(ctx, set, metav1.PatchOptions{}) })
-		wrote = wrote || (did && i < 0)
-		errs = append(errs, err)
+		errs = append(errs, c.guarded(want.Runtime, "installers", func() error {
+			did, err := c.installOne(ctx, snap, plan, want)
+			wrote = wrote || did
+			return err
+		}))
 	}
 	return wrote, errors.Join(errs...)
+}
+
+// installOne sees to one installer. It reports whether that was not there before.
+func (c *Controller) installOne(ctx context.Context, snap *observed.Snapshot, plan *desired.Plan, want rollout.Installer) (bool, error) {
+	r := runtimeOf(plan, want.Runtime)
+	if r == nil {
+		return false, nil
+	}
+	rev := r.Revision(want.Revision)
+	if rev == nil || rev.Content == nil {
+		return false, nil
+	}
+	set, err := c.installer(ctx, want, rev, r, c.current(snap, plan, r, rev))
+	if err != nil {
+		return false, fmt.Errorf("restore DaemonSet %q: %w", want.Name(), err)
+	}
+	if set == nil {
+		return false, nil
+	}
+	i := slices.IndexFunc(snap.DaemonSets, func(s observed.DaemonSet) bool { return s.Name == set.Name })
+	version := ""
+	if i >= 0 {
+		if snap.DaemonSets[i].Deleting {
+			return false, nil
+		}
+		// The generation does not count labels and owners.
+		have := &snap.DaemonSets[i]
+		version = fmt.Sprintf("%s/%d/%v/%v", have.UID, have.Generation, have.Labels, have.Owners)
+	}
+	ref := observed.ObjectRef{Kind: "DaemonSet", Name: set.Name, Runtime: r.Name}
+	did, err := c.ensure(ref, version, set, func() error { return c.Objects.DaemonSet(ctx, set, metav1.PatchOptions{}) })
+	return did && i < 0, err
 }
 
 // installer is the DaemonSet of a step: from the snapshot, or as the spec says where it verifies. It is nil where the spec does not verify any more; what is there stays then for as long as
@@ -275,7 +308,8 @@ func (c *Controller) installer(ctx context.Context, want rollout.Installer, rev 
 }
 
 // ensure applies an object unless it was applied just so before and nobody has changed it since.
-func (c *Controller) ensure(name, version string, object any, write func() error) (bool, error) {
+func (c *Controller) ensure(ref observed.ObjectRef, version string, object any, write func() error) (bool, error) {
+	name := ref.Kind + "/" + ref.Name
 	text, err := json.Marshal(object)
 	if err != nil {
 		return false, fmt.Errorf("encode %s: %w", name, err)
@@ -290,12 +324,8 @@ func (c *Controller) ensure(name, version string, object any, write func() error
 		c.applied[name] = applied{digest: digest, version: version}
 		return false, nil
 	}
-	if err := write(); err != nil {
+	if did, err := c.attempt(ref, string(digest[:]), write); !did {
 		delete(c.applied, name)
-		if apply.Outrun(err) {
-			c.outrunBy(err)
-			return false, nil
-		}
 		return false, err
 	}
 	c.Log.Info("object applied", zap.String("object", name))
@@ -329,41 +359,47 @@ func (c *Controller) current(snap *observed.Snapshot, plan *desired.Plan, r *des
 func (c *Controller) classes(ctx context.Context, snap *observed.Snapshot, plan *desired.Plan, decision *rollout.Decision) (bool, error) {
 	var errs []error
 	for _, ref := range decision.Objects.Classes {
-		r := runtimeOf(plan, ref.Runtime)
-		if r == nil || r.Spec == nil {
-			continue
-		}
-		objects, refused := c.Renderer.Render(ctx, r.Spec)
-		if len(refused) > 0 {
-			errs = append(errs, fmt.Errorf("render RuntimeClass %q: %w", ref.Name, refused.ToAggregate()))
-			continue
-		}
-		for _, class := range objects.RuntimeClasses {
-			if class.Name != ref.Name {
-				continue
-			}
-			version := ""
-			if i := slices.IndexFunc(snap.RuntimeClasses, func(have observed.RuntimeClass) bool { return have.Name == class.Name }); i >= 0 {
-				version = string(snap.RuntimeClasses[i].UID) + "/" + snap.RuntimeClasses[i].ResourceVersion
-			}
-			_, err := c.ensure("RuntimeClass/"+class.Name, version, class, func() error { return c.Objects.RuntimeClass(ctx, class, metav1.PatchOptions{}) })
-			errs = append(errs, err)
-		}
+		errs = append(errs, c.guarded(ref.Runtime, "classes", func() error { return c.classOne(ctx, snap, plan, ref) }))
 	}
 	return false, errors.Join(errs...)
+}
+
+// classOne sees to one RuntimeClass.
+func (c *Controller) classOne(ctx context.Context, snap *observed.Snapshot, plan *desired.Plan, ref rollout.ClassRef) error {
+	r := runtimeOf(plan, ref.Runtime)
+	if r == nil || r.Spec == nil {
+		return nil
+	}
+	objects, refused := c.Renderer.Render(ctx, r.Spec)
+	if len(refused) > 0 {
+		return fmt.Errorf("render RuntimeClass %q: %w", ref.Name, refused.ToAggregate())
+	}
+	var errs []error
+	for _, class := range objects.RuntimeClasses {
+		if class.Name != ref.Name {
+			continue
+		}
+		version := ""
+		if i := slices.IndexFunc(snap.RuntimeClasses, func(have observed.RuntimeClass) bool { return have.Name == class.Name }); i >= 0 {
+			version = string(snap.RuntimeClasses[i].UID) + "/" + snap.RuntimeClasses[i].ResourceVersion
+		}
+		_, err := c.ensure(observed.ObjectRef{Kind: "RuntimeClass", Name: class.Name, Runtime: r.Name}, version, class, func() error {
+			return c.Objects.RuntimeClass(ctx, class, metav1.PatchOptions{})
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // remove deletes what nothing needs any more.
 func (c *Controller) remove(ctx context.Context, decision *rollout.Decision) (bool, error) {
 	var errs []error
 	for _, ref := range decision.Objects.Delete {
-		err := c.Objects.Delete(ctx, ref.Kind, ref.Name, ref.UID)
-		if apply.Outrun(err) {
-			c.outrunBy(err)
-			continue
-		}
-		if err != nil {
-			errs = append(errs, err)
+		did, err := c.attempt(observed.ObjectRef{Kind: ref.Kind, Name: ref.Name, Runtime: ref.Runtime}, "delete "+string(ref.UID), func() error {
+			return c.Objects.Delete(ctx, ref.Kind, ref.Name, ref.UID)
+		})
+		errs = append(errs, err)
+		if !did {
 			continue
 		}
 		delete(c.applied, ref.Kind+"/"+ref.Name)

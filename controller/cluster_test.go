@@ -111,6 +111,9 @@ func (c *cluster) launch() func() {
 	if err := cluster.WatchPayloadSecret(ctx); err != nil {
 		c.t.Fatal(err)
 	}
+	if err := cluster.WatchPoolMemory(ctx); err != nil {
+		c.t.Fatal(err)
+	}
 	c.registry = prometheus.NewRegistry()
 	writer := apply.New(c.api.Kube, cluster, "longshore", "longshore-system")
 	var eyes controller.Reader = cluster
@@ -118,7 +121,7 @@ func (c *cluster) launch() func() {
 		eyes = c.eyes(cluster)
 	}
 	loop = controller.New(controller.Ports{
-		Reader: eyes, Sight: cluster, Evictions: writer, Finalizer: writer, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer, Events: c,
+		Reader: eyes, Sight: cluster, Evictions: writer, Finalizer: writer, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer, Memory: writer, Events: c,
 		Renderer: manifests.NewRenderer(manifests.Options{PauseImage: "registry.example.com/longshore:1"}),
 		Clock:    clock.RealClock{}, Log: zap.New(c.log), Metrics: controller.NewMetrics(c.registry),
 	}, desired.DefaultOptions())

@@ -7,6 +7,8 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,6 +108,7 @@ type Ports struct {
 	Pull      PullSecret
 	Revisions Revisions
 	Status    Status
+	Memory    PoolMemory
 	Events    Events
 	Renderer  Renderer
 	Clock     clock.WithTicker
@@ -141,6 +144,8 @@ type Controller struct {
 	refused  map[string]refusal
 	applied  map[string]applied
 	told     map[types.UID]told
+	// untold is the version of each ConfigMap without a label that the status was last taken off from.
+	untold map[types.UID]string
 
 	// turnsProblem is what was last said about turns that cannot be read.
 	turnsProblem string
@@ -149,10 +154,25 @@ type Controller struct {
 	pulledAt time.Time
 	// warned is what was last said about payloads.
 	warned warned
+	// refusals are writes that the API server refused; stubborn are checks of specs that it could not answer.
+	refusals *refusals
+	stubborn map[string]unanswered
+	// plan is that of the pass under way.
+	plan *desired.Plan
+	// gone are nodes of turns that are known to be gone, and listAt is when it is tried again to find out.
+	gone   map[types.UID]bool
+	listAt time.Time
+	listed int
+	// written is what the last pass wrote of turns, nodes and revisions.
+	written string
+	// shownPanics are the panics that people were told of, by runtime.
+	shownPanics map[string]string
 
 	// mu guards what several goroutines of a pass write, and what Forget clears.
 	mu     sync.Mutex
 	outrun error
+	// panics are those of this pass, by runtime.
+	panics map[string]string
 }
 
 // outrunBy remembers that a write of this pass met an object that is not as it was seen. Nearly always a watch event is on its way
@@ -181,6 +201,7 @@ func New(ports Ports, options desired.Options) *Controller {
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](50*time.Millisecond, 30*time.Second),
 			workqueue.TypedRateLimitingQueueConfig[string]{Name: "longshore", Clock: ports.Clock}),
 		mismatch: map[observed.NodeRuntime]time.Time{}, refused: map[string]refusal{}, applied: map[string]applied{}, told: map[types.UID]told{},
+		refusals: newRefusals(), stubborn: map[string]unanswered{}, gone: map[types.UID]bool{},
 	}
 }
 
@@ -274,8 +295,17 @@ func (c *Controller) rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Pass is the product in one function: observe, decide, act. It returns when time alone asks for another pass.
-func (c *Controller) Pass(ctx context.Context) (time.Time, error) {
+// Pass is the product in one function: observe, decide, act. It returns when time alone asks for another pass. A panic that concerns no single runtime ends the pass with an
+// error, and not the controller.
+func (c *Controller) Pass(ctx context.Context) (again time.Time, err error) {
+	guard := c.guarded("", "pass", func() error {
+		again, err = c.pass(ctx)
+		return nil
+	})
+	return again, errors.Join(err, guard)
+}
+
+func (c *Controller) pass(ctx context.Context) (time.Time, error) {
 	snap := c.Reader.Snapshot(c.Clock.Now())
 	snap.Mismatch, snap.Labelled, snap.Evictions = c.mismatch, c.labelled, c.evicted
 	if problem := snap.Turns.Problem; problem != c.turnsProblem {
@@ -284,19 +314,27 @@ func (c *Controller) Pass(ctx context.Context) (time.Time, error) {
 			c.Log.Warn("somebody else wrote into the ConfigMap of turns; what cannot be read is left out", zap.String("problem", problem))
 		}
 	}
+	snap.Refused, snap.MaybeThere = c.refusals.now(), c.maybeThere(ctx, snap)
 	plan := desired.Of(snap, c.parser.parse, c.options)
+	c.plan = plan
 	c.mismatch = plan.Mismatches(snap)
+	c.forgetRefusals(snap, plan)
 
 	c.warn(snap, plan)
 	prepared, err := c.prepare(ctx, snap, plan)
 	decision := rollout.Decide(snap, plan)
+	c.leftAlone(decision.Panics)
 	c.labelled = decision.Labelled
+	memoryErr := c.remember(ctx, snap, plan)
 	acted, actErr := c.act(ctx, snap, plan, decision)
+	disownErr := c.disown(ctx, snap)
 	again := decision.Again
 	var tellErr error
 	// Before a rebuild of lost turns nothing was counted, so there is nothing to tell.
 	if !decision.Rebuild {
 		report := status.Of(snap, plan, decision)
+		unremembered(plan, report)
+		c.showPanics(plan, report)
 		var later time.Time
 		later, tellErr = c.tell(ctx, snap, plan, report)
 		again = earliest(again, later)
@@ -304,8 +342,17 @@ func (c *Controller) Pass(ctx context.Context) (time.Time, error) {
 	}
 	if prepared || acted {
 		again = snap.Time
+		if written := writtenText(plan, decision); written == c.written {
+			// What was written came to nothing: somebody undoes it, or it cannot be read back.
+			c.outrunBy(errors.New("the same was written twice in a row, and changed nothing"))
+			again = decision.Again
+		} else {
+			c.written = written
+		}
+	} else {
+		c.written = ""
 	}
-	return again, errors.Join(err, actErr, tellErr)
+	return again, errors.Join(err, memoryErr, actErr, disownErr, tellErr)
 }
 
 func earliest(a, b time.Time) time.Time {
@@ -313,6 +360,22 @@ func earliest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// writtenText is what a pass writes of revisions, turns and nodes, as text.
+func writtenText(plan *desired.Plan, decision *rollout.Decision) string {
+	var b strings.Builder
+	for i := range plan.Runtimes {
+		if p := plan.Runtimes[i].Prepare; p != nil {
+			fmt.Fprintln(&b, p.Runtime, p.Number, p.New != nil, p.Annotations)
+		}
+	}
+	fmt.Fprintln(&b, decision.Bad, decision.Proven, decision.Turns)
+	for i := range decision.Moves {
+		m := &decision.Moves[i]
+		fmt.Fprintln(&b, m.Node, m.Runtime, m.Kind, m.Before, m.Gate, m.Ready, m.Cordon, m.After)
+	}
+	return b.String()
 }
 
 // prepare writes what has to be known before it is acted on. It tells whether anything was written.
@@ -324,9 +387,11 @@ func (c *Controller) prepare(ctx context.Context, snap *observed.Snapshot, plan 
 		if r.Prepare == nil {
 			continue
 		}
-		did, err := c.prepareOne(ctx, snap, plan, r)
-		wrote = wrote || did
-		errs = append(errs, err)
+		errs = append(errs, c.guarded(r.Name, "prepare", func() error {
+			did, err := c.prepareOne(ctx, snap, plan, r)
+			wrote = wrote || did
+			return err
+		}))
 	}
 	return wrote, errors.Join(errs...)
 }

@@ -75,7 +75,7 @@ func TestAnInstallGoesNodeByNodeAndCostsTwoWritesANode(t *testing.T) {
 				objects = append(objects, strings.ReplaceAll(w, c.status("kata-1", "revision"), "REV"))
 			}
 		}
-		want := []string{"create controllerrevisions/kata-REV", "patch daemonsets/kata-install-REV", "patch runtimeclasses/kata"}
+		want := []string{"create controllerrevisions/kata-REV", "patch daemonsets/kata-install-REV", "patch runtimeclasses/kata", "patch controllerrevisions/kata-REV"}
 		if diff := cmp.Diff(want, objects); diff != "" {
 			t.Errorf("writes of objects, want (-) and got (+):\n%s", diff)
 		}

@@ -25,6 +25,8 @@ type Metrics struct {
 
 	operations *prometheus.CounterVec
 	evictions  *prometheus.CounterVec
+	refused    *prometheus.CounterVec
+	panics     *prometheus.CounterVec
 	steps      *prometheus.HistogramVec
 	stale      *prometheus.GaugeVec
 
@@ -50,7 +52,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "longshore_pass_duration_seconds", Help: "How long a pass takes, writes included.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 8),
 		}),
 		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "longshore_node_moves_total", Help: "Transitions of nodes, by move and result (done, outrun, error).",
+			Name: "longshore_node_moves_total", Help: "Transitions of nodes, by move and result (done, outrun, refused, error).",
 		}, []string{"move", "result"}),
 		nodes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "longshore_nodes", Help: "Nodes that a runtime selects or that carry it, by phase.",
@@ -73,6 +75,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "longshore_evictions_total", Help: "Evictions of pods that were in the way of an operation, by result (done, refused, error).",
 		}, []string{"runtime", "result"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "longshore_writes_refused_total", Help: "Writes that the API server refused and that are tried again later, by kind of object.",
+		}, []string{"runtime", "kind"}),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "longshore_internal_errors_total", Help: "Panics that were caught; the runtime is left alone, or the pass is tried again where it concerns none.",
+		}, []string{"runtime"}),
 		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "longshore_step_duration_seconds", Buckets: prometheus.ExponentialBuckets(1, 2, 12),
 			Help: "From the opened gate of a step (pre, install, uninstall, cleanup, post) to its end, or from the result to the end of the watch (soak).",
@@ -81,7 +89,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "longshore_stale_since_timestamp_seconds", Help: "Since when a configuration (spec, pool, site) is not in force as it stands, in seconds since 1970.",
 		}, []string{"kind", "name"}),
 	}
-	registry.MustRegister(m.passes, m.duration, m.moves, m.nodes, m.turns, m.specs, m.done, m.tainted, m.operations, m.evictions, m.steps, m.stale)
+	registry.MustRegister(m.passes, m.duration, m.moves, m.nodes, m.turns, m.specs, m.done, m.tainted, m.operations, m.evictions, m.refused, m.panics, m.steps, m.stale)
 	return m
 }
 
@@ -106,6 +114,12 @@ const (
 
 // stepSoak is the time that an installed node is watched for.
 const stepSoak = "soak"
+
+func (m *Metrics) writeRefused(ref observed.ObjectRef) {
+	m.refused.WithLabelValues(ref.Runtime, ref.Kind).Inc()
+}
+
+func (m *Metrics) panicked(runtime string) { m.panics.WithLabelValues(runtime).Inc() }
 
 func (m *Metrics) evicted(runtime, result string) { m.evictions.WithLabelValues(runtime, result).Inc() }
 

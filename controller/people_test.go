@@ -73,7 +73,7 @@ func TestARevisionThatFailsIsRolledBackAndNotTriedAgain(t *testing.T) {
 func TestAFirstRevisionThatFailsIsUninstalled(t *testing.T) {
 	run(t, failing("one"), threeNodes(spec("kata-1", "one", "onFailure", "Rollback", "attempts", "1")), func(c *cluster) {
 		c.within(5*time.Minute, "it is given up", func() bool {
-			return c.status("kata-1", "phase") == "Halted" && strings.Contains(c.status("kata-1", "message"), "is given up and uninstalled")
+			return c.status("kata-1", "phase") == "Halted" && strings.Contains(c.status("kata-1", "message"), "is given up, and there is none to go back to")
 		})
 		c.within(5*time.Minute, "nothing is left on any node", c.allAre(""))
 		c.pass(10 * time.Minute)

@@ -59,6 +59,13 @@ func (c *Controller) prepareOne(ctx context.Context, snap *observed.Snapshot, pl
 		return false, err
 	}
 	if err := c.Revisions.CreateRevision(ctx, revision); err != nil {
+		if words := apply.Refused(err); words != "" && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+			// A quota, a policy: the spec cannot be in force without it.
+			refused := c.refuse(snap, r, asked, field.ErrorList{field.Forbidden(field.NewPath("ControllerRevision").Key(revision.Name), "the API server refuses to store the revision: "+words)})
+			plan.Again = earliest(plan.Again, refused.until)
+			r.Refuse(refused.errs)
+			return false, nil
+		}
 		return false, fmt.Errorf("prepare runtime %q: %w", r.Name, err)
 	}
 	c.Log.Info("revision was made", zap.String("runtime", r.Name), zap.String("revision", asked.Revision()), zap.Int64("number", r.Prepare.Number))
@@ -68,11 +75,7 @@ func (c *Controller) prepareOne(ctx context.Context, snap *observed.Snapshot, pl
 // mark changes the number and the marks of a revision that is there.
 func (c *Controller) mark(ctx context.Context, r *desired.Runtime) (bool, error) {
 	p := r.Prepare
-	if err := c.Revisions.MarkRevision(ctx, p.Revision, p.Number, p.Annotations); err != nil {
-		if apply.Outrun(err) {
-			c.outrunBy(err)
-			return false, nil
-		}
+	if did, err := c.markRevision(ctx, p.Revision, p.Number, p.Annotations); !did {
 		return false, err
 	}
 	c.Log.Info("spec is in force", zap.String("runtime", r.Name), zap.String("revision", p.Revision.Revision), zap.Bool("gone", r.Source == nil))
@@ -97,18 +100,54 @@ func (c *Controller) judge(ctx context.Context, snap *observed.Snapshot, r *desi
 		}
 		var err error
 		if errs, err = c.check(ctx, snap, checked); err != nil {
-			return nil, nil, err
+			if errs = c.stubbornly(r, err); len(errs) == 0 {
+				return nil, nil, err
+			}
 		}
 	}
 	if len(errs) == 0 {
 		return objects, nil, nil
 	}
-	known = refusal{content: content, errs: errs, until: snap.Time.Add(refusalTime)}
+	return nil, c.refuse(snap, r, asked, errs), nil
+}
+
+// refuse remembers why what a spec asks for cannot be in force.
+func (c *Controller) refuse(snap *observed.Snapshot, r *desired.Runtime, asked *spec.Runtime, errs field.ErrorList) *refusal {
+	known := refusal{content: r.Prepare.Annotations[observed.AnnotationSpec], errs: errs, until: snap.Time.Add(refusalTime)}
 	c.mu.Lock()
 	c.refused[r.Name] = known
 	c.mu.Unlock()
 	c.Log.Warn("spec was refused", zap.String("runtime", r.Name), zap.String("revision", asked.Revision()), zap.Error(errs.ToAggregate()))
-	return nil, &known, nil
+	return &known
+}
+
+// unanswered are checks of one spec in a row that the API server answered with an error of its own.
+type unanswered struct {
+	content string
+	times   int
+}
+
+// mostUnanswered is after how many of them the spec is refused: what such an answer is about may pass, but then not so soon.
+const mostUnanswered = 3
+
+// stubbornly counts a check that the API server answered with an error of its own, and says what it has against the spec when that happens again and again.
+func (c *Controller) stubbornly(r *desired.Runtime, err error) field.ErrorList {
+	words := apply.Refused(err)
+	if words == "" {
+		return nil
+	}
+	content := r.Prepare.Annotations[observed.AnnotationSpec]
+	before := c.stubborn[r.Name]
+	if before.content != content {
+		before = unanswered{content: content}
+	}
+	before.times++
+	c.stubborn[r.Name] = before
+	if before.times < mostUnanswered {
+		return nil
+	}
+	delete(c.stubborn, r.Name)
+	return field.ErrorList{field.Forbidden(field.NewPath("data"), "the API server cannot check the rendered objects: "+words)}
 }
 
 // check dry-runs the objects on the API server.
@@ -143,7 +182,8 @@ func refusedBy(err error, kind, name string) (field.ErrorList, error) {
 	switch {
 	case err == nil:
 		return nil, nil
-	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err), apierrors.IsRequestEntityTooLargeError(err):
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err), apierrors.IsRequestEntityTooLargeError(err), apierrors.IsConflict(err):
+		// Nothing conflicts with what is only checked, and forced: a conflict is about what the object says of itself.
 		return field.ErrorList{field.Forbidden(field.NewPath(kind).Key(name), "the API server refuses the rendered object: "+err.Error())}, nil
 	}
 	return nil, fmt.Errorf("check %s %q by a dry run: %w", kind, name, err)

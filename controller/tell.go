@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"longshore.dev/longshore/apply"
 	"longshore.dev/longshore/desired"
 	"longshore.dev/longshore/observed"
 	"longshore.dev/longshore/status"
@@ -77,11 +76,8 @@ func (c *Controller) tellOne(ctx context.Context, now time.Time, s *observed.Spe
 	if due := c.told[s.UID].at.Add(StatusInterval); now.Before(due) {
 		return due, nil
 	}
-	if err := c.Status.Status(ctx, s, annotations); err != nil {
-		if apply.Outrun(err) {
-			c.outrunBy(err)
-			return time.Time{}, nil
-		}
+	ref := observed.ObjectRef{Kind: "status of ConfigMap", Name: s.Name, Runtime: s.Runtime}
+	if did, err := c.attempt(ref, s.ResourceVersion, func() error { return c.Status.Status(ctx, s, annotations) }); !did {
 		return time.Time{}, err
 	}
 	c.told[s.UID] = told{at: now}
@@ -91,7 +87,7 @@ func (c *Controller) tellOne(ctx context.Context, now time.Time, s *observed.Spe
 	}
 	kind := corev1.EventTypeNormal
 	switch status.Phase(phase) {
-	case status.Invalid, status.Halted, status.Conflict:
+	case status.Invalid, status.Halted, status.Conflict, status.RollingBack:
 		kind = corev1.EventTypeWarning
 	default:
 	}

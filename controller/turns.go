@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
+	"maps"
+	"time"
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,10 +18,6 @@ import (
 // turns writes the bookings by compare-and-swap.
 func (c *Controller) turns(ctx context.Context, snap *observed.Snapshot, decision *rollout.Decision) (bool, error) {
 	if decision.Turns == nil {
-		return false, nil
-	}
-	if err := c.areGone(ctx, snap, decision.Freed); err != nil {
-		c.outrunBy(err)
 		return false, nil
 	}
 	if err := c.Rollout.Turns(ctx, snap.Turns, decision.Turns); err != nil {
@@ -41,26 +38,50 @@ func (c *Controller) turns(ctx context.Context, snap *observed.Snapshot, decisio
 	return true, nil
 }
 
-// areGone is an error where the turn of a node would end that only a watch which is late takes to be gone: somebody else may have booked it a moment after the node came.
-func (c *Controller) areGone(ctx context.Context, snap *observed.Snapshot, freed []observed.Turn) error {
-	seen := map[types.UID]bool{}
-	for i := range snap.Nodes {
-		seen[snap.Nodes[i].UID] = true
+// The most that is waited before it is tried again to find out whether nodes are gone.
+const lastListing = 30 * time.Second
+
+// maybeThere are the nodes of turns that no watch shows, and of which it cannot be said that they are gone: a watch that is late takes a node to be gone that somebody else has booked a
+// moment after it came. Where the API server does not say, their turns stay, and nothing else waits for that.
+func (c *Controller) maybeThere(ctx context.Context, snap *observed.Snapshot) map[types.UID]bool {
+	unseen := map[types.UID]bool{}
+	for _, t := range snap.Turns.Booked {
+		unseen[t.Node] = true
 	}
-	unseen := slices.DeleteFunc(slices.Clone(freed), func(t observed.Turn) bool { return seen[t.Node] })
+	for i := range snap.Nodes {
+		delete(unseen, snap.Nodes[i].UID)
+	}
+	// No node comes back under a uid.
+	maps.DeleteFunc(c.gone, func(uid types.UID, _ bool) bool { return !unseen[uid] })
+	maps.DeleteFunc(unseen, func(uid types.UID, _ bool) bool { return c.gone[uid] })
 	if len(unseen) == 0 {
+		c.listed = 0
 		return nil
+	}
+	if snap.Time.Before(c.listAt) {
+		return unseen
 	}
 	nodes, err := c.Reader.ConsistentNodes(ctx)
 	if err != nil {
-		return fmt.Errorf("see whether nodes are gone whose turns end: %w", err)
+		c.outrunBy(fmt.Errorf("see whether nodes are gone that have turns; until then these stay booked: %w", err))
+		c.listAt = snap.Time.Add(min(time.Second<<min(c.listed, 10), lastListing))
+		c.listed++
+		return unseen
 	}
+	there := map[types.UID]bool{}
 	for i := range nodes {
-		if slices.ContainsFunc(unseen, func(t observed.Turn) bool { return t.Node == nodes[i].UID }) {
-			return fmt.Errorf("node %s is there, and the watch does not show it yet: its turn does not end", nodes[i].Name)
+		there[nodes[i].UID] = true
+	}
+	for uid := range unseen {
+		if !there[uid] {
+			c.gone[uid] = true
+			delete(unseen, uid)
 		}
 	}
-	return nil
+	if len(unseen) > 0 {
+		c.outrunBy(fmt.Errorf("%d nodes are there that have turns, and the watch does not show them yet", len(unseen)))
+	}
+	return unseen
 }
 
 // nodeNames names nodes by uid; one that is gone has only that.

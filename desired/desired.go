@@ -84,6 +84,10 @@ type Runtime struct {
 	Orphaned bool
 	// NothingSelected is true while a spec edit that left no node selected keeps everything as it is.
 	NothingSelected bool
+	// Lost says what is known of nodes that lost their labels, nil for nothing. While it says Halted, they keep what they have.
+	Lost *observed.Deselection
+	// Panic is what the code failed with that looked at this runtime, "" where it did not fail. Nothing is done for the runtime then.
+	Panic string
 	// Selected and Carrying count nodes.
 	Selected, Carrying int
 	// Total is the number of nodes selected or still carrying the runtime: what percentages are of.
@@ -92,6 +96,8 @@ type Runtime struct {
 	Targets []Target
 
 	renamed []string
+	// lost is what has to be remembered of nodes that lost their labels, as long as no valid spec is about to be in force.
+	lost string
 }
 
 // Want is what a node should have.
@@ -129,6 +135,9 @@ const (
 	WhyBad
 	WhyOrphaned
 	WhyStale
+	WhyMassDeselected
+	WhyUntouched
+	WhyPanic
 )
 
 // Revision returns the runtime's revision of that name, nil if it is not (or no longer) known.
@@ -152,7 +161,7 @@ func (r *Runtime) Current(revision string) bool {
 	return slices.Contains(r.renamed, revision)
 }
 
-// GivenUp tells whether the newest revision is bad and there is none to go back to: nodes are uninstalled.
+// GivenUp reports whether the newest revision is bad and there is none to go back to: nodes that never offered the runtime are uninstalled, the others stay.
 func (r *Runtime) GivenUp() bool { return r.Bad != nil && r.Bad.To == "" }
 
 // Frozen tells whether no new turn may be booked for the runtime, and why. Nothing that a spec said holds its own uninstall up.
@@ -160,6 +169,8 @@ func (r *Runtime) Frozen() (Why, bool) {
 	switch {
 	case r.NothingSelected && !r.Removing:
 		return WhyNothingSelected, true
+	case r.Lost != nil && r.Lost.Halted != "" && !r.Removing:
+		return WhyMassDeselected, true
 	case !r.Vanished.IsZero() && !r.Removing:
 		return WhyVanished, true
 	}
@@ -197,15 +208,21 @@ func Of(snap *observed.Snapshot, parse Parser, opts Options) *Plan {
 			return cmp.Or(cmp.Compare(b.Number, a.Number), cmp.Compare(b.Name, a.Name))
 		})
 		r.choose(snap)
-		r.inForce(parse)
+		r.isolated(func() { r.inForce(parse) })
 		plan.Runtimes = append(plan.Runtimes, *r)
 	}
 	claims, payloads := claimed(plan.Runtimes, standing), payloads(snap, plan.Runtimes)
 	for i := range plan.Runtimes {
 		r := &plan.Runtimes[i]
-		r.ask(snap, parse, claims, payloads)
-		plan.again(r.target(snap, opts))
-		r.finalize(snap)
+		r.isolated(func() {
+			r.lose(snap)
+			r.ask(snap, parse, claims, payloads)
+			plan.again(r.target(snap, opts))
+			r.finalize(snap)
+		})
+		if r.Panic != "" {
+			r.Freeze(snap)
+		}
 	}
 	plan.Pull, plan.Unmeant = pull(snap, plan.Runtimes), unmeant(plan.Runtimes, payloads)
 	return plan
@@ -233,8 +250,11 @@ func carried(snap *observed.Snapshot) map[carriedRevision]bool {
 			all[carriedRevision{runtime: s.Runtime}] = true
 			if s.Progress != nil {
 				all[carriedRevision{s.Runtime, s.Progress.Revision}] = true
-				all[carriedRevision{s.Runtime, s.Progress.Previous}] = true
 				all[carriedRevision{s.Runtime, s.Progress.Attempted}] = true
+				if s.Progress.Phase != observed.PhaseReady {
+					// What a Ready node had before is history.
+					all[carriedRevision{s.Runtime, s.Progress.Previous}] = true
+				}
 			}
 		}
 	}
@@ -245,7 +265,7 @@ func saysTheSame(a, b *observed.State) bool {
 	if b == nil || a.Runtime != b.Runtime || a.Progress == nil || b.Progress == nil {
 		return false
 	}
-	return a.Progress.Revision == b.Progress.Revision && a.Progress.Previous == b.Progress.Previous && a.Progress.Attempted == b.Progress.Attempted
+	return a.Progress.Phase == b.Progress.Phase && a.Progress.Revision == b.Progress.Revision && a.Progress.Previous == b.Progress.Previous && a.Progress.Attempted == b.Progress.Attempted
 }
 
 func (p *Plan) again(t time.Time) {
@@ -296,7 +316,7 @@ func (r *Runtime) target(snap *observed.Snapshot, opts Options) time.Time {
 		}
 	}
 	if !r.Vanished.IsZero() {
-		due := r.Vanished.Add(opts.VanishGrace)
+		due := r.Vanished.Add(r.deletionGrace(opts))
 		// A spec that is there again ends the uninstall at once, also where its mark cannot be written.
 		over := r.Source == nil && !snap.Time.Before(due)
 		r.Orphaned = over && r.Spec != nil && r.Spec.DeletionPolicy == spec.DeletionOrphan
@@ -338,9 +358,11 @@ type standing struct{ selected, carries bool }
 //	the same, and its policy was Orphan   Keep if it carries anything
 //	the spec is gone, within the grace    Keep if it carries anything or was selected
 //	the spec is gone, not yet remembered  the same
-//	the newest revision is bad, the first Removed if it carries anything
+//	the newest revision is bad, the first Removed if it never offered the runtime, else Keep
+//	it is bad, and did not touch the node Keep, unless people asked to go back
 //	selected, a goal exists               Installed
 //	an edit selected nothing at all       Keep if it carries anything
+//	many nodes lost their labels at once  Keep if it carries anything
 //	not selected for long enough          Removed if it carries anything
 //	not selected                          Keep if it carries anything
 func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snapshot, opts Options) Target {
@@ -366,22 +388,28 @@ func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snap
 		return keep(WhyNoGoal)
 	case r.Stale:
 		return keep(WhyStale)
-	case r.GivenUp() && is.carries:
+	case r.GivenUp() && is.carries && !offered(node.Progress(r.Name)):
 		return Target{Want: Removed, Why: WhyBad}
 	case r.GivenUp():
-		return Target{}
+		return keep(WhyBad)
+	case is.selected && r.untouched(node.Progress(r.Name)):
+		return Target{Want: Keep, Why: WhyUntouched}
 	case is.selected:
 		return Target{Want: Installed, Why: WhySelected}
 	case !is.carries:
 		return Target{}
 	case r.NothingSelected:
 		return keep(WhyNothingSelected)
+	case r.Lost != nil && r.Lost.Halted == HaltedNothingSelected:
+		return keep(WhyNothingSelected)
+	case r.Lost != nil && r.Lost.Halted != "":
+		return keep(WhyMassDeselected)
 	}
 	since, known := snap.Mismatch[observed.NodeRuntime{Node: node.UID, Runtime: r.Name}]
 	if !known {
 		since = snap.Time
 	}
-	due := since.Add(opts.MismatchGrace)
+	due := since.Add(r.deselectionGrace(opts))
 	if snap.Time.Before(due) {
 		return Target{Want: Keep, Why: WhyMismatch, Until: due}
 	}
@@ -389,19 +417,22 @@ func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snap
 }
 
 // Mismatches returns the pairs of node and runtime whose labels do not match at present, to be remembered with the time they
-// were first seen so.
+// were first seen so. Those of nodes that were uninstalled since stay for as long as a mass loss of labels would count them.
 func (p *Plan) Mismatches(snap *observed.Snapshot) map[observed.NodeRuntime]time.Time {
 	out := map[observed.NodeRuntime]time.Time{}
 	for i := range p.Runtimes {
 		r := &p.Runtimes[i]
-		for j, t := range r.Targets {
-			if t.Why != WhyMismatch && t.Why != WhyDeselected {
-				continue
-			}
+		for j := range r.Targets {
 			key := observed.NodeRuntime{Node: snap.Nodes[j].UID, Runtime: r.Name}
 			since, known := snap.Mismatch[key]
-			if !known {
-				since = snap.Time
+			switch why := r.Targets[j].Why; {
+			case why == WhyMismatch, why == WhyDeselected, why == WhyMassDeselected, why == WhyNothingSelected:
+				if !known {
+					since = snap.Time
+				}
+			case known && r.Targets[j].Want == Unconcerned && snap.Time.Before(since.Add(massWindow)):
+			default:
+				continue
 			}
 			out[key] = since
 		}

@@ -93,7 +93,7 @@ func TestWhatShouldBeWhere(t *testing.T) {
 			[]string{"source kata-3", "in force two", "prepare mark one as 3" + plain, "a Installed Selected"},
 		},
 		"an invalid change keeps the last good spec in force and says all that is wrong": {
-			world{specs: []observed.Spec{invalid}, history: []observed.Revision{revision(1, one)}, nodes: []observed.Node{node("a", "use"), node("b", "kata=x")}},
+			world{specs: []observed.Spec{invalid}, history: []observed.Revision{revision(1, one)}, nodes: []observed.Node{node("a", "use", "kata=x"), node("b", "kata=x")}},
 			[]string{
 				"source kata-2", "error data[nodeSelector]", "error data[soak]",
 				"in force one", "a Installed Selected", "b Keep Mismatch for 1m0s", "again in 1m0s",
@@ -169,9 +169,12 @@ func TestWhatShouldBeWhere(t *testing.T) {
 			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(1, one)}, nodes: []observed.Node{node("a", "kata=x"), node("b", "use", "kata=x")}, mismatch: map[string]time.Duration{"a": time.Minute}},
 			[]string{"source kata-1", "in force one", "a Removed Deselected", "b Installed Selected"},
 		},
-		"nodes that are relabelled one by one until none is left are uninstalled": {
+		"the last nodes that are relabelled stay until people say more": {
 			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(1, one)}, nodes: []observed.Node{node("a", "kata=x"), node("b", "kata=x")}, mismatch: map[string]time.Duration{"a": 2 * time.Hour, "b": time.Minute}},
-			[]string{"source kata-1", "in force one", "a Removed Deselected", "b Removed Deselected"},
+			[]string{
+				"source kata-1", "in force one", `prepare mark one as 1 +deselection={"halted":"NothingSelected","nodes":2,"time":"2026-11-20T12:00:00Z"} -nothing-selected -payload -vanished`,
+				"a Keep NothingSelected", "b Keep NothingSelected",
+			},
 		},
 		"an edit that selects nothing is marked as such": {
 			world{specs: []observed.Spec{specOf("kata-1", 20, none)}, history: []observed.Revision{revision(1, one)}, nodes: []observed.Node{node("a", "use", "kata=x")}},

@@ -1,6 +1,7 @@
 package desired
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,8 +11,8 @@ import (
 	"longshore.dev/longshore/spec"
 )
 
-// paused is what has to be remembered of a pause, "" for none. A pause outlives the ConfigMap that it was written on: it ends where it is taken off that one again, or
-// when people say so on a later one.
+// paused is what has to be remembered of a pause, "" for none. A pause lasts until people say that it is over. That an annotation is not there says nothing: a tool that
+// replaces the ConfigMap takes it off.
 func (r *Runtime) paused() string {
 	reason, said := r.Source.People[observed.AnnotationPause]
 	switch {
@@ -19,7 +20,7 @@ func (r *Runtime) paused() string {
 		return ""
 	case said:
 		return observed.Pause{Reason: reason, On: string(r.Source.UID)}.Text()
-	case r.Pause != nil && r.Pause.On != string(r.Source.UID):
+	case r.Pause != nil:
 		return r.Pause.Text()
 	}
 	return ""
@@ -28,7 +29,9 @@ func (r *Runtime) paused() string {
 // judge says whether the asked revision is bad, and what was heard of people's wishes about that. What is bad stays so until the data changes or people
 // have it tried again.
 func (r *Runtime) judge(asked *spec.Runtime, data string, annotations map[string]string, now time.Time) {
-	retry, rollback := r.Source.People[observed.AnnotationRetry], r.Source.People[observed.AnnotationRollback]
+	// What was obeyed once is remembered where the annotation is gone: a tool that puts it back later says nothing new.
+	retry := cmp.Or(r.Source.People[observed.AnnotationRetry], r.heard(observed.AnnotationRetry))
+	rollback := cmp.Or(r.Source.People[observed.AnnotationRollback], r.heard(observed.AnnotationRollback))
 	before := map[string]string{}
 	if len(r.History) > 0 {
 		before = r.History[0].Annotations
@@ -45,7 +48,7 @@ func (r *Runtime) judge(asked *spec.Runtime, data string, annotations map[string
 	case err != nil:
 		r.Unheard = err.Error()
 	case to != "" && rollback != before[observed.AnnotationRollback]:
-		bad = observed.Bad{To: to, Reason: "people asked for that", Time: now.UTC().Truncate(time.Second)}.Text()
+		bad = observed.Bad{To: to, Asked: true, Reason: "people asked for that", Time: now.UTC().Truncate(time.Second)}.Text()
 	}
 	annotations[observed.AnnotationBad] = bad
 	annotations[observed.AnnotationRetry], annotations[observed.AnnotationRollback] = retry, rollback
@@ -56,7 +59,15 @@ func (r *Runtime) askedBack(asked *spec.Runtime, rollback string) (string, error
 	if rollback == "" {
 		return "", nil
 	}
-	from, to, _ := strings.Cut(rollback, " ")
+	// What follows, such as the time that a command writes, only tells one wish from the next.
+	var from, to string
+	words := strings.Fields(rollback)
+	if len(words) > 0 {
+		from = words[0]
+	}
+	if len(words) > 1 {
+		to = words[1]
+	}
 	if !slices.Contains(asked.Revisions(), from) {
 		return "", nil
 	}
@@ -67,6 +78,33 @@ func (r *Runtime) askedBack(asked *spec.Runtime, rollback string) (string, error
 		return "", fmt.Errorf("annotation %s: there is no revision %q to go back to; longshore history %s has those that there are", observed.AnnotationRollback, to, r.Name)
 	}
 	return to, nil
+}
+
+// offered reports whether a node offers the runtime, or did so before the operation that it is in.
+func offered(p *observed.Progress) bool {
+	return p != nil && (p.Phase == observed.PhaseReady || p.Previous != "")
+}
+
+// untouched reports whether a rollout that is taken back by itself did not change a node: it keeps the revision that it has, which is neither the bad one nor the goal.
+func (r *Runtime) untouched(p *observed.Progress) bool {
+	if r.Bad == nil || r.Bad.Asked || p == nil || !offered(p) || p.Operation == observed.Uninstall {
+		return false
+	}
+	for _, name := range []string{p.Revision, p.Attempted} {
+		if name == r.BadRevision || r.Current(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// pending says which wish of people waits for the spec to be mended, "" where none does.
+func (r *Runtime) pending() string {
+	rollback := r.Source.People[observed.AnnotationRollback]
+	if rollback == "" || rollback == r.heard(observed.AnnotationRollback) {
+		return ""
+	}
+	return fmt.Sprintf("annotation %s is not obeyed before the spec is valid again: %q", observed.AnnotationRollback, rollback)
 }
 
 // goBack makes the revision that nodes go back to the goal, where the newest one is bad.

@@ -44,7 +44,8 @@ func TestAPauseOutlivesTheConfigMapThatItWasWrittenOn(t *testing.T) {
 		"somebody pauses":                         {asking(first, observed.AnnotationPause, "INC-4711"), nil, mark},
 		"it is written down":                      {asking(first, observed.AnnotationPause, "INC-4711"), []string{observed.AnnotationPause, mark}, "nothing"},
 		"for another reason now":                  {asking(first, observed.AnnotationPause, ""), []string{observed.AnnotationPause, mark}, observed.Pause{On: "uid-kata-1"}.Text()},
-		"it is taken off where it was written":    {first, []string{observed.AnnotationPause, mark}, ""},
+		"A6: it is wiped where it was written":    {first, []string{observed.AnnotationPause, mark}, "nothing"},
+		"people resume where it was written":      {asking(first, observed.AnnotationPause, "false"), []string{observed.AnnotationPause, mark}, ""},
 		"another ConfigMap does not have it":      {second, []string{observed.AnnotationPause, mark}, mark},
 		"people resume on the other one":          {asking(second, observed.AnnotationPause, "false"), []string{observed.AnnotationPause, mark}, ""},
 		"a slip in the spec keeps nobody from it": {asking(specOf("kata-1", 20, data("one", "soak", "a while")), observed.AnnotationPause, "INC-4711"), nil, mark},
@@ -65,19 +66,27 @@ func TestABadRevisionStaysBadUntilTheDataChangesOrPeopleHaveItTriedAgain(t *test
 	good, other := revision(1, one), revision(1, one).Revision
 	bad := observed.Bad{To: other, Reason: "2 nodes failed", Time: now.Add(-time.Hour)}.Text()
 	rollback := revision(2, two).Revision + " " + other
-	byHand := observed.Bad{To: other, Reason: "people asked for that", Time: now}.Text()
+	byHand := observed.Bad{To: other, Asked: true, Reason: "people asked for that", Time: now}.Text()
 	for name, c := range map[string]struct {
 		source observed.Spec
 		marks  []string
 		want   string
 	}{
-		"it stays":                                {two, []string{observed.AnnotationBad, bad}, "nothing"},
-		"under another name as well":              {specOf("kata-2", 10, data("two")), []string{observed.AnnotationBad, bad}, bad},
-		"another budget is another try":           {specOf("kata-1", 20, data("two", "maxUnavailable", "2")), []string{observed.AnnotationBad, bad}, ""},
-		"people have it tried again":              {asking(two, observed.AnnotationRetry, "1"), []string{observed.AnnotationBad, bad}, ""},
-		"that was heard before":                   {asking(two, observed.AnnotationRetry, "1"), []string{observed.AnnotationBad, bad, observed.AnnotationRetry, "1"}, "nothing"},
-		"people give it up":                       {asking(two, observed.AnnotationRollback, rollback), nil, byHand},
-		"that was heard before, and tried again":  {asking(two, observed.AnnotationRollback, rollback), []string{observed.AnnotationRollback, rollback}, "nothing"},
+		"it stays":                               {two, []string{observed.AnnotationBad, bad}, "nothing"},
+		"under another name as well":             {specOf("kata-2", 10, data("two")), []string{observed.AnnotationBad, bad}, bad},
+		"another budget is another try":          {specOf("kata-1", 20, data("two", "maxUnavailable", "2")), []string{observed.AnnotationBad, bad}, ""},
+		"people have it tried again":             {asking(two, observed.AnnotationRetry, "1"), []string{observed.AnnotationBad, bad}, ""},
+		"that was heard before":                  {asking(two, observed.AnnotationRetry, "1"), []string{observed.AnnotationBad, bad, observed.AnnotationRetry, "1"}, "nothing"},
+		"A6: that was heard before, and wiped":   {two, []string{observed.AnnotationBad, bad, observed.AnnotationRetry, "1"}, "nothing"},
+		"people give it up":                      {asking(two, observed.AnnotationRollback, rollback), nil, byHand},
+		"that was heard before, and tried again": {asking(two, observed.AnnotationRollback, rollback), []string{observed.AnnotationRollback, rollback}, "nothing"},
+		"A6: and wiped since":                    {two, []string{observed.AnnotationRollback, rollback, observed.AnnotationBad, byHand}, "nothing"},
+		"A6: the same once more, at another time": {
+			asking(two, observed.AnnotationRollback, rollback+" 2026-11-20T12:00:01Z"), []string{observed.AnnotationRollback, rollback + " 2026-11-20T12:00:00Z"}, byHand,
+		},
+		"A6: the same once more, at the same time": {
+			asking(two, observed.AnnotationRollback, rollback+" 2026-11-20T12:00:00Z"), []string{observed.AnnotationRollback, rollback + " 2026-11-20T12:00:00Z"}, "nothing",
+		},
 		"they gave up what is not asked for":      {asking(two, observed.AnnotationRollback, other+" "+other), nil, ""},
 		"the revision to go back to is not there": {asking(two, observed.AnnotationRollback, revision(2, two).Revision+" a000000000"), nil, ""},
 		"back to itself":                          {asking(two, observed.AnnotationRollback, revision(2, two).Revision+" "+revision(2, two).Revision), nil, ""},
@@ -124,7 +133,10 @@ func TestNodesGoBackToTheRevisionBeforeABadOneAsTheSpecOfTodayRollsOut(t *testin
 		t.Errorf("with the goal %+v nodes should have %s", r.Goal, diff)
 	}
 
-	// Without one before, the nodes that carry it are uninstalled, and no others are touched.
+	// Without one before, the nodes that never offered it are uninstalled, and no others are touched.
+	failed := observed.Progress{Phase: observed.PhaseFailed, Operation: observed.Install, Revision: revision(2, two).Revision, Since: now.Add(-time.Hour)}
+	w.nodes[0].Annotations[observed.ProgressKey("kata")] = failed.String()
+	w.nodes[0].Index()
 	w.history = []observed.Revision{revision(2, two, observed.AnnotationBad, observed.Bad{Reason: "2 nodes failed", Time: now}.Text())}
 	r = planned(t, &w)
 	if diff := cmp.Diff([]desired.Want{desired.Removed, desired.Unconcerned}, []desired.Want{r.Targets[0].Want, r.Targets[1].Want}); diff != "" || !r.GivenUp() {

@@ -1,7 +1,9 @@
 package desired
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -20,8 +22,12 @@ type Pool struct {
 	Pool *spec.Pool
 	// Errors are why what the ConfigMap says is not in force.
 	Errors field.ErrorList
-	// LastGood is what has to be remembered of the pool for the time when it is refused, "" for nothing.
+	// Remember is what has to be remembered of the pool for the time when it is refused, "" for nothing.
+	Remember string
+	// LastGood is the same where it has to stand in the annotation [observed.PoolLastGood]: the memory was not seen to hold a version of the pool.
 	LastGood string
+	// Unremembered says why Remember does not get into the memory, "" where it does.
+	Unremembered string
 }
 
 // pools reads the pools of a snapshot.
@@ -35,14 +41,61 @@ func pools(snap *observed.Snapshot) []Pool {
 		pool, errs := spec.ParsePool(p.Source.Pool, p.Source.Data, p.Source.BinaryData)
 		p.Errors = append(p.Errors, errs...)
 		if len(p.Errors) == 0 {
-			p.Pool, p.LastGood = pool, remembered(p.Source.Data)
+			p.Pool, p.Remember = pool, remembered(p.Source.Data)
 		} else {
-			p.LastGood = p.Source.Annotations[observed.PoolLastGood]
-			p.Pool = recalled(p.Source.Pool, p.LastGood)
+			p.recall(snap.PoolMemory)
+		}
+		if inMemory := snap.PoolMemory.Of(p.Source.Name); inMemory != p.Remember && recalled(p.Source.Pool, inMemory) == nil {
+			p.LastGood = p.Remember
 		}
 		read = append(read, p)
 	}
+	fit(read, snap.PoolMemory)
 	return read
+}
+
+// recall finds the last good version of a refused pool: in the memory or, where that has nothing that can be read, in the annotation of earlier versions of
+// Longshore. What cannot be read stays: another version of Longshore may know what it says.
+func (p *Pool) recall(memory *observed.PoolMemory) {
+	inMemory, onItself := memory.Of(p.Source.Name), p.Source.Annotations[observed.PoolLastGood]
+	p.Remember = cmp.Or(inMemory, onItself)
+	for _, text := range []string{inMemory, onItself} {
+		if pool := recalled(p.Source.Pool, text); pool != nil {
+			p.Pool, p.Remember = pool, text
+			return
+		}
+	}
+}
+
+// fit leaves out what the memory has no room for. Those that are in it already come first, so that a new pool makes none forgotten.
+func fit(read []Pool, memory *observed.PoolMemory) {
+	left := observed.MaxPoolMemory
+	for _, known := range []bool{true, false} {
+		for i := range read {
+			p := &read[i]
+			if p.Remember == "" || known != (memory.Of(p.Source.Name) != "") {
+				continue
+			}
+			size := observed.PoolMemoryBytes(p.Source.Name, p.Remember)
+			if size > left {
+				p.Unremembered = fmt.Sprintf("ConfigMap %s has no room for these %d bytes: they are remembered in an annotation only, which a replace takes away; "+
+					"have fewer pools, or smaller ones", observed.PoolsName, size)
+				continue
+			}
+			left -= size
+		}
+	}
+}
+
+// Memory is what has to stand in the memory of pools: the last valid data of each, by the name of its ConfigMap. A pool that is gone is not in it.
+func (p *Plan) Memory() map[string]string {
+	memory := map[string]string{}
+	for i := range p.Pools {
+		if pool := &p.Pools[i]; pool.Remember != "" && pool.Unremembered == "" {
+			memory[pool.Source.Name] = pool.Remember
+		}
+	}
+	return memory
 }
 
 // remembered is a pool's data as it is written down.

@@ -1,6 +1,7 @@
 package desired
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -178,7 +179,9 @@ func (r *Runtime) remember(asked *spec.Runtime, snap *observed.Snapshot) map[str
 		observed.AnnotationVanished:        "",
 		observed.AnnotationNothingSelected: "",
 		observed.AnnotationPause:           r.paused(),
+		observed.AnnotationDeselection:     r.lostText(asked, snap),
 	}
+	r.hear(annotations)
 	r.judge(asked, string(data), annotations, snap.Time)
 	if asked.Overridden {
 		annotations[observed.AnnotationPayload] = asked.PayloadImage
@@ -213,13 +216,21 @@ func (r *Runtime) vanish(snap *observed.Snapshot) {
 	}
 }
 
+// hear remembers what people said of nodes that lost their labels, also where the annotation is gone again.
+func (r *Runtime) hear(annotations map[string]string) {
+	const key = observed.AnnotationUninstallDeselected
+	annotations[key] = cmp.Or(r.Source.People[key], r.heard(key))
+}
+
 // comeBack takes the mark of a vanished spec off when there is a spec again, even one that is not in force, and hears whether people paused it: a slip in
 // the spec must not keep anybody from that.
 func (r *Runtime) comeBack() {
 	if len(r.History) == 0 {
 		return
 	}
-	annotations := map[string]string{observed.AnnotationVanished: "", observed.AnnotationPause: r.paused()}
+	annotations := map[string]string{observed.AnnotationVanished: "", observed.AnnotationPause: r.paused(), observed.AnnotationDeselection: r.lost}
+	r.hear(annotations)
+	r.Unheard = cmp.Or(r.Unheard, r.pending())
 	if !differ(r.History[0].Annotations, annotations) {
 		return
 	}

@@ -136,6 +136,7 @@ func TestTheReferenceHasTheNamesOfObjects(t *testing.T) {
 		"ControllerRevision " + observed.RevisionName("<runtime>", "<revision>"),
 		"DaemonSet " + observed.DaemonSetName("<runtime>", "<step>", "<revision>"),
 		"ConfigMap " + observed.TurnsName,
+		"ConfigMap " + observed.PoolsName,
 	} {
 		found := false
 		for i := range names {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -34,6 +35,15 @@ func (c *Cluster) CatchUp(ctx context.Context) error {
 		}},
 		{"specs", func() (runtime.Object, error) {
 			return c.kube.CoreV1().ConfigMaps(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: observed.LabelRuntime})
+		}},
+		{"pools", func() (runtime.Object, error) {
+			return c.kube.CoreV1().ConfigMaps(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: observed.LabelPool})
+		}},
+		{"what is remembered of pools", func() (runtime.Object, error) {
+			if c.memory == nil {
+				return &corev1.ConfigMapList{}, nil
+			}
+			return c.kube.CoreV1().ConfigMaps(c.system).List(ctx, poolMemoryOnly())
 		}},
 		{"the ConfigMap of payloads", func() (runtime.Object, error) {
 			return c.kube.CoreV1().ConfigMaps(c.namespace).List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", observed.PayloadConfigName).String()})

@@ -35,9 +35,10 @@ type Cluster struct {
 	changed           func()
 	namespace, system string
 
-	specs, pools, turns, labels, payload, nodes, pods, sets, revisions, classes cache.SharedIndexInformer
-	// secret is nil where nobody asked for it.
+	specs, pools, unlabelled, turns, labels, payload, nodes, pods, sets, revisions, classes cache.SharedIndexInformer
+	// secret is nil where nobody asked for it, and so is memory.
 	secret cache.SharedIndexInformer
+	memory cache.SharedIndexInformer
 	looks  looks
 	own    own
 
@@ -49,10 +50,12 @@ type Cluster struct {
 	freshNodes    overlay[*node]
 	freshPods     overlay[*corev1.Pod]
 	freshTurns    overlay[*corev1.ConfigMap]
+	freshMemory   overlay[*corev1.ConfigMap]
 	freshLabels   overlay[*corev1.ConfigMap]
 	freshPayload  overlay[*corev1.ConfigMap]
 	freshSpecs    overlay[*corev1.ConfigMap]
 	freshPools    overlay[*corev1.ConfigMap]
+	freshOthers   overlay[*corev1.ConfigMap]
 	freshRevs     overlay[*appsv1.ControllerRevision]
 	freshSets     overlay[*appsv1.DaemonSet]
 	freshClasses  overlay[*nodev1.RuntimeClass]
@@ -73,6 +76,7 @@ func New(kube kubernetes.Interface, namespace, system string, changed func()) (*
 	ours := func(o *metav1.ListOptions) { o.LabelSelector = ourObjects }
 	specs := c.factory(namespace, trimOthers, func(o *metav1.ListOptions) { o.LabelSelector = observed.LabelRuntime })
 	pools := c.factory(namespace, trimOthers, func(o *metav1.ListOptions) { o.LabelSelector = observed.LabelPool })
+	unlabelled := c.factory(namespace, trimUnlabelled, func(o *metav1.ListOptions) { o.LabelSelector = unlabelledOnly })
 	turns := c.factory(system, trimOthers, func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", observed.TurnsName).String()
 	})
@@ -88,6 +92,7 @@ func New(kube kubernetes.Interface, namespace, system string, changed func()) (*
 
 	c.specs = specs.Core().V1().ConfigMaps().Informer()
 	c.pools = pools.Core().V1().ConfigMaps().Informer()
+	c.unlabelled = unlabelled.Core().V1().ConfigMaps().Informer()
 	c.turns = turns.Core().V1().ConfigMaps().Informer()
 	c.labels = doneLabels.Core().V1().ConfigMaps().Informer()
 	c.payload = payload.Core().V1().ConfigMaps().Informer()
@@ -106,7 +111,11 @@ func New(kube kubernetes.Interface, namespace, system string, changed func()) (*
 		}
 	}
 	for _, informer := range c.all() {
-		if _, err := informer.AddEventHandler(c.handler()); err != nil {
+		handler := c.handler()
+		if informer == c.unlabelled {
+			handler = c.unlabelledHandler()
+		}
+		if _, err := informer.AddEventHandler(handler); err != nil {
 			return nil, fmt.Errorf("set up informer: %w", err)
 		}
 	}
@@ -124,9 +133,11 @@ func (c *Cluster) factory(namespace string, trim cache.TransformFunc, tweak func
 }
 
 func (c *Cluster) all() []cache.SharedIndexInformer {
-	all := []cache.SharedIndexInformer{c.specs, c.pools, c.turns, c.labels, c.payload, c.nodes, c.pods, c.sets, c.revisions, c.classes}
-	if c.secret != nil {
-		all = append(all, c.secret)
+	all := []cache.SharedIndexInformer{c.specs, c.pools, c.unlabelled, c.turns, c.labels, c.payload, c.nodes, c.pods, c.sets, c.revisions, c.classes}
+	for _, informer := range []cache.SharedIndexInformer{c.secret, c.memory} {
+		if informer != nil {
+			all = append(all, informer)
+		}
 	}
 	all = append(all, c.own.namespaces...)
 	if c.own.deployment != nil {
@@ -222,9 +233,13 @@ func (c *Cluster) Snapshot(now time.Time) *observed.Snapshot {
 	for _, cm := range merged(c.pools, &c.freshPools) {
 		s.Pools = append(s.Pools, specOf(cm))
 	}
+	s.Unlabelled = c.unlabelledSpecs(s)
 	for _, cm := range merged(c.turns, &c.freshTurns) {
-		s.Turns = turnsOf(cm)
+		if cm.Name == observed.TurnsName {
+			s.Turns = turnsOf(cm)
+		}
 	}
+	s.PoolMemory = c.poolMemory()
 	for _, cm := range merged(c.labels, &c.freshLabels) {
 		s.DoneLabels = new(cm.Data[observed.DoneLabelsKey])
 	}
@@ -320,6 +335,10 @@ func (c *Cluster) sawConfigMap(cm *corev1.ConfigMap) {
 		saw(&c.freshTurns, cm)
 		return
 	}
+	if cm.Name == observed.PoolsName && cm.Namespace == c.system {
+		saw(&c.freshMemory, cm)
+		return
+	}
 	if cm.Name == observed.DoneLabelsName && cm.Namespace == c.namespace {
 		saw(&c.freshLabels, cm)
 		return
@@ -328,11 +347,16 @@ func (c *Cluster) sawConfigMap(cm *corev1.ConfigMap) {
 		saw(&c.freshPayload, cm)
 		return
 	}
-	if _, ok := cm.Labels[observed.LabelRuntime]; ok {
+	_, isSpec := cm.Labels[observed.LabelRuntime]
+	_, isPool := cm.Labels[observed.LabelPool]
+	if isSpec {
 		saw(&c.freshSpecs, cm)
 	}
-	if _, ok := cm.Labels[observed.LabelPool]; ok {
+	if isPool {
 		saw(&c.freshPools, cm)
+	}
+	if !isSpec && !isPool {
+		saw(&c.freshOthers, trimmedUnlabelled(cm))
 	}
 }
 

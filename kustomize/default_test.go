@@ -40,8 +40,9 @@ var rights = map[string]string{
 	"longshore pods delete,get,list,watch":                                  "installer pods: watched; stuck and outdated ones deleted",
 	"longshore secrets/longshore-pull patch":                                "credentials of payload-secret become a pull secret",
 	"longshore secrets/payload-secret get,list,watch":                       "the one secret that is read",
-	"longshore-system configmaps create":                                    "the booked turns, the first time; creating cannot be confined to a name",
+	"longshore-system configmaps create":                                    "the booked turns and the memory of pools, the first time; creating cannot be confined to a name",
 	"longshore-system configmaps/longshore-turns get,list,update,watch":     "the booked turns",
+	"longshore-system configmaps/longshore-pools get,list,update,watch":     "what pools said when they were last valid",
 	"longshore-system leases.coordination.k8s.io create":                    "leader election, the first time",
 	"longshore-system leases.coordination.k8s.io/longshore get,update":      "leader election",
 }

@@ -186,6 +186,7 @@ func cacheKey(rt *spec.Runtime, s *site) ([sha256.Size]byte, error) {
 	key.MaxUnavailable, key.MaxFailed, key.OnFailure = intstr.IntOrString{}, intstr.IntOrString{}, ""
 	key.Soak, key.InstallTimeout, key.Attempts = 0, 0, 0
 	key.Drain, key.Paused, key.DeletionPolicy, key.InUsePolicy = "", false, "", ""
+	key.DeletionGrace, key.DeselectionGrace = nil, nil
 	text, err := json.Marshal(struct {
 		Runtime *spec.Runtime
 		Site    [sha256.Size]byte

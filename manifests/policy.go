@@ -96,6 +96,7 @@ func (c *checker) check(got *Objects) field.ErrorList {
 
 func (c *checker) daemonSet(at *field.Path, got, want *appsv1.DaemonSet) {
 	c.metadata(at.Child("metadata"), &got.ObjectMeta, &want.ObjectMeta)
+	c.noStatus(at.Child("status"), got.Status)
 	at = at.Child("spec")
 	same(c, at.Child("selector"), got.Spec.Selector, want.Spec.Selector)
 	same(c, at.Child("updateStrategy"), got.Spec.UpdateStrategy, want.Spec.UpdateStrategy)
@@ -108,8 +109,7 @@ func (c *checker) daemonSet(at *field.Path, got, want *appsv1.DaemonSet) {
 func (c *checker) metadata(at *field.Path, got, want *metav1.ObjectMeta) {
 	same(c, at.Child("name"), got.Name, want.Name)
 	same(c, at.Child("namespace"), got.Namespace, want.Namespace)
-	c.none(at.Child("ownerReferences"), len(got.OwnerReferences))
-	c.none(at.Child("finalizers"), len(got.Finalizers))
+	c.serverSet(at, got)
 	c.keys(at.Child("labels"), got.Labels, want.Labels)
 	c.keys(at.Child("annotations"), got.Annotations, want.Annotations)
 }
@@ -136,6 +136,7 @@ func (c *checker) pod(at *field.Path, got, want *corev1.PodSpec) {
 	same(c, at.Child("serviceAccount"), got.DeprecatedServiceAccount, "")
 	same(c, at.Child("automountServiceAccountToken"), got.AutomountServiceAccountToken, want.AutomountServiceAccountToken)
 	c.none(at.Child("ephemeralContainers"), len(got.EphemeralContainers))
+	c.podLists(at, got)
 	for i := range got.Volumes {
 		c.volume(at.Child("volumes").Index(i), &got.Volumes[i])
 	}
@@ -289,12 +290,4 @@ func show(value any) string {
 		return fmt.Sprint(value)
 	}
 	return string(text)
-}
-
-func names(containers []corev1.Container) []string {
-	out := make([]string, 0, len(containers))
-	for i := range containers {
-		out = append(out, containers[i].Name)
-	}
-	return out
 }

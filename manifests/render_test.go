@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/kustomize/api/resmap"
 
@@ -32,6 +33,11 @@ func TestARenderIsDoneOnce(t *testing.T) {
 	budget.MaxUnavailable.IntVal = 7
 	if mustRender(t, r, budget) != first {
 		t.Error("a change of the budget was rendered")
+	}
+	grace := readSpec(t, "testdata/plain/spec.yaml")
+	grace.DeletionGrace, grace.DeselectionGrace = new(time.Hour), new(time.Hour)
+	if mustRender(t, r, grace) != first {
+		t.Error("a change of the graces was rendered")
 	}
 	class := readSpec(t, "testdata/plain/spec.yaml")
 	class.RuntimeClasses[0].Scheduling = spec.SchedulingNone
@@ -116,13 +122,17 @@ func TestManyRenderAtOnce(t *testing.T) {
 	group.Wait()
 }
 
-// Whatever a patch says, a render neither panics nor lets something through that has not the names it should have.
+// Whatever a patch says, a render neither panics nor lets something through that has not the names it should have, or that the API server
+// cannot even begin to check.
 func FuzzPatch(f *testing.F) {
 	f.Add("DaemonSet", "", `[{op: replace, path: /metadata/name, value: other}]`)
 	f.Add("DaemonSet", "install", "kind: DaemonSet\nmetadata: {name: x}\nspec: {template: {spec: {initContainers: [{name: install, env: [{name: A, value: b}]}]}}}")
 	f.Add(".*", ".*", `[{op: move, from: /spec/template, path: /spec/selector}]`)
 	f.Add("", "", "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: youki}\n$patch: replace\nhandler: x")
 	f.Add("RuntimeClass", "", "$patch: merge\nkind: RuntimeClass\nscheduling: {$retainKeys: [x], tolerations: [null]}")
+	f.Add("DaemonSet", "", `[{op: add, path: /spec/template/spec/initContainers/0/env/-, value: {name: NODE_NAME}}]`)
+	f.Add("DaemonSet", "", `[{op: add, path: /metadata/uid, value: x}, {op: add, path: /spec/template/spec/hostAliases, value: [null, null]}]`)
+	schema := newSchema(f)
 	f.Fuzz(func(t *testing.T, kind, name, body string) {
 		rt := readSpec(t, "testdata/patches/spec.yaml")
 		rt.Patches = []spec.Patch{{Patch: body}}
@@ -141,7 +151,9 @@ func FuzzPatch(f *testing.F) {
 			if set.Name != want || set.Spec.Selector.MatchLabels[observed.LabelInstaller] != want {
 				t.Errorf("%s: the name is %s, the selector %v", step, set.Name, set.Spec.Selector)
 			}
+			schema.accepts(t, set)
 		}
+		schema.accepts(t, objects.RuntimeClasses[0])
 	})
 }
 

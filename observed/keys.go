@@ -38,6 +38,11 @@ const (
 	AnnotationNothingSelected = Domain + "/nothing-selected"
 	// AnnotationBad stands where the revision is not to be tried again, and says where nodes go back to, as JSON (see [Bad]).
 	AnnotationBad = Domain + "/bad"
+	// AnnotationProven is when every selected node was done with the revision, or left alone, for the first time, in RFC 3339. A proven revision
+	// is never given up by itself.
+	AnnotationProven = Domain + "/proven"
+	// AnnotationDeselection says what is known of nodes that lost their labels, as JSON (see [Deselection]).
+	AnnotationDeselection = Domain + "/deselection"
 	// AnnotationVanished is when the last spec of the runtime was gone, in RFC 3339.
 	AnnotationVanished = Domain + "/vanished"
 )
@@ -51,10 +56,12 @@ const (
 	AnnotationRetry = Domain + "/retry"
 	// AnnotationRollback is two revisions, with a space between: which one is to be given up, and which one nodes shall go back to.
 	AnnotationRollback = Domain + "/rollback"
+	// AnnotationUninstallDeselected with a new value has nodes uninstalled that lost their labels, although they are many.
+	AnnotationUninstallDeselected = Domain + "/uninstall-deselected"
 )
 
 // PeopleAnnotations are the annotations that people write on a spec, sorted.
-var PeopleAnnotations = []string{AnnotationPause, AnnotationRetry, AnnotationRollback}
+var PeopleAnnotations = []string{AnnotationPause, AnnotationRetry, AnnotationRollback, AnnotationUninstallDeselected}
 
 // Resumed is the value of [AnnotationPause] that ends a pause.
 const Resumed = "false"
@@ -81,19 +88,21 @@ const AnnotationAdopt = Domain + "/adopt"
 
 // Annotations of status on a spec.
 const (
-	SpecPhase        = Domain + "/phase"
-	SpecMessage      = Domain + "/message"
-	SpecProgress     = Domain + "/progress"
-	SpecRevision     = Domain + "/revision"
-	SpecConditions   = Domain + "/conditions"
+	SpecPhase      = Domain + "/phase"
+	SpecMessage    = Domain + "/message"
+	SpecProgress   = Domain + "/progress"
+	SpecRevision   = Domain + "/revision"
+	SpecConditions = Domain + "/conditions"
+	// SpecWarnings is flat text, a line a warning, for tools that cannot parse JSON. It is not there where there is none.
+	SpecWarnings     = Domain + "/warnings"
 	SpecObservedData = Domain + "/observed-data"
-	// PoolLastGood is the data of a pool's last valid version, as JSON. It stands on the pool itself: a pool that is gone is not obeyed any more.
+	// PoolLastGood is the data of a pool's last valid version, as JSON, where [PoolsName] was not seen to hold it yet. Earlier versions had it nowhere else.
 	PoolLastGood = Domain + "/last-good"
 )
 
 // SpecAnnotations are the status annotations on a spec, PoolAnnotations those on a pool, sorted.
 var (
-	SpecAnnotations = []string{SpecConditions, SpecMessage, SpecObservedData, SpecPhase, SpecProgress, SpecRevision}
+	SpecAnnotations = []string{SpecConditions, SpecMessage, SpecObservedData, SpecPhase, SpecProgress, SpecRevision, SpecWarnings}
 	PoolAnnotations = []string{PoolLastGood, SpecMessage, SpecObservedData, SpecPhase}
 )
 

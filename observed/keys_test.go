@@ -32,6 +32,7 @@ func TestTheKeysOnANodeAreThoseOfTheContract(t *testing.T) {
 func TestTheStatusAnnotationsAreThoseOfTheContract(t *testing.T) {
 	want := []string{
 		"longshore.dev/conditions", "longshore.dev/message", "longshore.dev/observed-data", "longshore.dev/phase", "longshore.dev/progress", "longshore.dev/revision",
+		"longshore.dev/warnings",
 	}
 	if !slices.Equal(want, SpecAnnotations) {
 		t.Errorf("got %q, want %q", SpecAnnotations, want)

@@ -31,6 +31,12 @@ func (s *State) Carries() bool {
 	return s != nil && (s.HasRaw || s.Gate != "" || s.Phase != "" || s.Ready != "")
 }
 
+// LabelsAlone reports whether nothing but a ready label stands on the node: Longshore never writes that without a progress, so somebody else put it there,
+// or somebody wiped everything else.
+func (s *State) LabelsAlone() bool {
+	return s != nil && s.Ready != "" && !s.HasRaw && s.Gate == "" && s.Phase == ""
+}
+
 // Gates is the number of gate labels on the node that name an installer, over all runtimes.
 func (n *Node) Gates() int {
 	count := 0

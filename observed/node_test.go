@@ -107,7 +107,7 @@ func TestIndexReadsWhatStandsOnANode(t *testing.T) {
 func TestANodeTellsItsStateByRuntime(t *testing.T) {
 	n := Node{
 		Labels:      LabelsOf(map[string]string{"kata.longshore.dev/gate": "a1-install", "crun.longshore.dev/gate": "a2-install", "gvisor.longshore.dev/ready": "true"}),
-		Annotations: map[string]string{"kata.longshore.dev/progress": `{"phase":"Ready"}`},
+		Annotations: map[string]string{"kata.longshore.dev/progress": `{"phase":"Ready","operation":"install","revision":"a1"}`},
 	}
 	n.Index()
 	if s := n.State("gvisor"); s == nil || s.Ready != "true" {

@@ -14,6 +14,12 @@ const (
 	// Karpenter taints a node when it has chosen it for disruption; the second key is that of its versions before 1.0.
 	taintKarpenter       = "karpenter.sh/disrupted"
 	taintKarpenterBefore = "karpenter.sh/disruption"
+	// The cloud provider's node controller taints a node whose machine is shut down, and people one that is out of service (KEP-2268).
+	taintShutdown     = "node.cloudprovider.kubernetes.io/shutdown"
+	taintOutOfService = "node.kubernetes.io/out-of-service"
+	// What clouds' notices that a machine is taken away become: AWS (a prefix, aws-node-termination-handler with --taint-node) and GKE.
+	taintAWS = "aws-node-termination-handler/"
+	taintGKE = "cloud.google.com/impending-node-termination"
 	// The Machine Config Operator of OpenShift: a node is at rest where the state is Done and the two configurations are the same.
 	machineConfigState   = "machineconfiguration.openshift.io/state"
 	machineConfigCurrent = "machineconfiguration.openshift.io/currentConfig"
@@ -36,6 +42,11 @@ func Others(n *corev1.Node) string {
 			return "Cluster Autoscaler removes the node (taint " + t.Key + ")"
 		case taintKarpenter, taintKarpenterBefore:
 			return "Karpenter removes the node (taint " + t.Key + ")"
+		case taintShutdown, taintOutOfService, taintGKE:
+			return "the machine is being taken away (taint " + t.Key + ")"
+		}
+		if strings.HasPrefix(t.Key, taintAWS) {
+			return "the machine is being taken away (taint " + t.Key + ")"
 		}
 	}
 	state, current, wanted := n.Annotations[machineConfigState], n.Annotations[machineConfigCurrent], n.Annotations[machineConfigDesired]

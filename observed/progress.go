@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 	"unique"
 
@@ -81,7 +83,7 @@ type Progress struct {
 	Operation Operation `json:"operation,omitempty"`
 	Step      string    `json:"step,omitempty"`
 	Revision  string    `json:"revision,omitempty"`
-	// Previous is the revision that was installed before this operation.
+	// Previous is the revision that was installed before this operation; on a Ready node, before the one that led to it.
 	Previous string `json:"previous,omitempty"`
 	// Attempted is the revision whose command last began on the node before this operation: an uninstall has to undo that one, if no
 	// command of this operation begins.
@@ -110,6 +112,8 @@ type Progress struct {
 	Excused bool `json:"excused,omitempty"`
 	// Unwatched is true of a Ready node that was not in service before, and so is not watched for the soak.
 	Unwatched bool `json:"unwatched,omitempty"`
+	// Repairs counts the installs in a row that brought back a handler which was lost soon after the one before.
+	Repairs int `json:"repairs,omitempty"`
 	// Turn is the id of the booking that this was written under, or with which it was given back.
 	Turn string `json:"turn,omitempty"`
 
@@ -144,8 +148,60 @@ func ParseProgress(value string) (*Progress, error) {
 	default:
 		return nil, fmt.Errorf("progress has phase %q, expected one of Pending, Draining, Blocked, Installing, Ready, Failed, Uninstalling", p.Phase)
 	}
+	if !p.Phase.allows(p.Operation) {
+		return nil, fmt.Errorf("progress has operation %q with phase %s, expected %s", p.Operation, p.Phase, p.Phase.operations())
+	}
+	if err := p.checkRevisions(); err != nil {
+		return nil, err
+	}
 	p.share()
 	return &p, nil
+}
+
+// revisions is what every revision looks like, whatever made its hash: it becomes part of label values and of the turns, where a space would end it.
+var revisions = regexp.MustCompile(`^[a-z0-9]{0,50}$`)
+
+// checkRevisions refuses what could be written to the turns, or to a gate, and not be read back.
+func (p *Progress) checkRevisions() error {
+	for _, field := range []struct{ name, value string }{{"revision", p.Revision}, {"previous", p.Previous}, {"attempted", p.Attempted}} {
+		if !revisions.MatchString(field.value) {
+			return fmt.Errorf("progress has %s %q, expected lowercase letters and digits", field.name, field.value)
+		}
+	}
+	if p.Revision == "" && p.Phase != PhasePending {
+		return fmt.Errorf("progress has no revision with phase %s, expected one", p.Phase)
+	}
+	if strings.ContainsFunc(p.Turn, unicode.IsSpace) {
+		return fmt.Errorf("progress has turn %q, expected no space in it", p.Turn)
+	}
+	return nil
+}
+
+// allows reports whether an operation makes sense in a phase: what makes none could be written to the turns, and not be read back.
+func (p Phase) allows(o Operation) bool {
+	switch p {
+	case PhaseInstalling, PhaseReady:
+		return o == Install
+	case PhaseUninstalling:
+		return o == Uninstall
+	case PhasePending:
+		return o == "" || o == Install || o == Uninstall
+	case PhaseDraining, PhaseBlocked, PhaseFailed:
+	}
+	return o == Install || o == Uninstall
+}
+
+func (p Phase) operations() string {
+	switch p {
+	case PhaseInstalling, PhaseReady:
+		return "install"
+	case PhaseUninstalling:
+		return "uninstall"
+	case PhasePending:
+		return "install, uninstall or none"
+	case PhaseDraining, PhaseBlocked, PhaseFailed:
+	}
+	return "install or uninstall"
 }
 
 // share lets all nodes that say the same say it with the same memory: comparing is then comparing pointers.
@@ -185,6 +241,26 @@ func (p *Progress) Next(next Progress) *Progress {
 	return &next
 }
 
+// The reasons of failures after an install that had succeeded: the node offered the runtime before it failed. Package rollout gives them their meaning.
+const (
+	NotReadyInSoak    = "NotReadyInSoak"
+	PayloadNotReady   = "PayloadNotReady"
+	HandlerLost       = "HandlerLost"
+	HandlerLostInSoak = "HandlerLostInSoak"
+)
+
+// FailedAfter reports whether a node failed after its install had succeeded.
+func (p *Progress) FailedAfter() bool {
+	if p.Phase != PhaseFailed || p.Operation != Install {
+		return false
+	}
+	switch p.Reason {
+	case NotReadyInSoak, PayloadNotReady, HandlerLost, HandlerLostInSoak:
+		return true
+	}
+	return false
+}
+
 // Shorten cuts text to at most limit bytes at a rune's border and says so; control characters but newlines become spaces.
 func Shorten(text string, limit int) string {
 	clean := strings.Map(func(r rune) rune {
@@ -210,7 +286,7 @@ var knownFields = fieldNames()
 func fieldNames() map[string]bool {
 	full := progressFields{
 		Phase: "x", Operation: "x", Step: "x", Revision: "x", Previous: "x", Attempted: "x", Attempt: 1, Since: time.Unix(1, 0), Reason: "x",
-		Message: "x", PodUID: "x", MachineID: "x", BootID: "x", Cordoned: true, Broken: true, Tainted: true, Retry: "x", Exits: 1, Excused: true, Unwatched: true, Turn: "x",
+		Message: "x", PodUID: "x", MachineID: "x", BootID: "x", Cordoned: true, Broken: true, Tainted: true, Retry: "x", Exits: 1, Excused: true, Unwatched: true, Repairs: 1, Turn: "x",
 	}
 	names := map[string]bool{}
 	text, err := json.Marshal(full)

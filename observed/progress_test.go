@@ -2,6 +2,7 @@ package observed
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,18 +18,20 @@ func sameProgress(want, got *Progress) string {
 }
 
 func drawProgress(t *rapid.T) *Progress {
+	revision := func(name string) string { return rapid.StringMatching(`[a-z0-9]{1,10}`).Draw(t, name) }
 	word := rapid.StringMatching(`[a-zA-Z0-9 .:"\\/<>&é☃-]{0,12}`)
 	text := func(name string) string { return word.Draw(t, name) }
 	p := &Progress{
-		Phase:     rapid.SampledFrom([]Phase{PhasePending, PhaseInstalling, PhaseReady, PhaseFailed, PhaseUninstalling}).Draw(t, "phase"),
-		Operation: rapid.SampledFrom([]Operation{"", Install, Uninstall}).Draw(t, "operation"),
-		Step:      text("step"), Revision: text("revision"), Previous: text("previous"),
+		Phase: rapid.SampledFrom([]Phase{PhasePending, PhaseDraining, PhaseBlocked, PhaseInstalling, PhaseReady, PhaseFailed, PhaseUninstalling}).Draw(t, "phase"),
+		Step:  text("step"), Revision: revision("revision"), Previous: revision("previous"),
 		Attempt: rapid.IntRange(0, 1000).Draw(t, "attempt"),
 		Since:   time.UnixMilli(rapid.Int64Range(0, 4e12).Draw(t, "since")).UTC(),
 		Reason:  text("reason"), Message: text("message"), PodUID: text("podUID"), MachineID: text("machineID"), BootID: text("bootID"),
 		Cordoned: rapid.Bool().Draw(t, "cordoned"), Tainted: rapid.Bool().Draw(t, "tainted"), Retry: text("retry"),
 		Exits: rapid.IntRange(0, 1000).Draw(t, "exits"), Excused: rapid.Bool().Draw(t, "excused"), Unwatched: rapid.Bool().Draw(t, "unwatched"),
 	}
+	operations := slices.DeleteFunc([]Operation{"", Install, Uninstall}, func(o Operation) bool { return !p.Phase.allows(o) })
+	p.Operation = rapid.SampledFrom(operations).Draw(t, "operation")
 	later := rapid.MapOfN(rapid.StringMatching(`later[A-Z][a-z]{0,5}`), rapid.SampledFrom([]string{`1`, `"x"`, `null`, `[1,"a"]`, `{"a":{"b":true}}`}), 0, 3)
 	for name, value := range later.Draw(t, "unknown") {
 		if p.unknown == nil {
@@ -57,13 +60,13 @@ func TestProgressIsReadAsItWasWritten(t *testing.T) {
 }
 
 func TestProgressKeepsFieldsOfALaterVersion(t *testing.T) {
-	const text = `{"phase":"Ready","since":"2026-01-02T03:04:05Z","zone":{"a":[1, 2]},"drainedAt":"2026-01-02T03:04:05Z"}`
+	const text = `{"phase":"Ready","operation":"install","revision":"a0","since":"2026-01-02T03:04:05Z","zone":{"a":[1, 2]},"drainedAt":"2026-01-02T03:04:05Z"}`
 	p, err := ParseProgress(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := p.Next(Progress{Phase: PhaseInstalling, Since: time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC), Revision: "a1"})
-	const want = `{"phase":"Installing","revision":"a1","since":"2026-01-03T00:00:00Z","drainedAt":"2026-01-02T03:04:05Z","zone":{"a":[1,2]}}`
+	next := p.Next(Progress{Phase: PhaseInstalling, Operation: Install, Since: time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC), Revision: "a1"})
+	const want = `{"phase":"Installing","operation":"install","revision":"a1","since":"2026-01-03T00:00:00Z","drainedAt":"2026-01-02T03:04:05Z","zone":{"a":[1,2]}}`
 	if got := next.String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -75,7 +78,7 @@ func TestProgressKeepsFieldsOfALaterVersion(t *testing.T) {
 
 func TestProgressFieldsThatDifferInCaseAreOthers(t *testing.T) {
 	// A JSON decoder that folds cases would read the last of the two, and so something else than what was written.
-	const text = `{"phase":"Failed","since":"2026-01-02T03:04:05Z","revision":"a1","Phase":"Ready","REVISION":"b2","podUid":"x"}`
+	const text = `{"phase":"Failed","operation":"install","since":"2026-01-02T03:04:05Z","revision":"a1","Phase":"Ready","REVISION":"b2","podUid":"x"}`
 	p, err := ParseProgress(text)
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +105,14 @@ func TestProgressThatCannotBeReadIsAnError(t *testing.T) {
 		"null":               {`null`, `phase "", expected one of Pending, Draining, Blocked, Installing, Ready, Failed, Uninstalling`},
 		"no phase":           {`{"since":"2026-01-02T03:04:05Z"}`, `phase "", expected one of`},
 		"unknown phase":      {`{"phase":"Sleeping"}`, `phase "Sleeping", expected one of`},
+		"unknown operation":  {`{"phase":"Failed","operation":"repair","revision":"a1"}`, `operation "repair" with phase Failed, expected install or uninstall`},
+		"no operation":       {`{"phase":"Ready","revision":"a1"}`, `operation "" with phase Ready, expected install`},
+		"another operation":  {`{"phase":"Uninstalling","operation":"install","revision":"a1"}`, `operation "install" with phase Uninstalling, expected uninstall`},
+		"pending nonsense":   {`{"phase":"Pending","operation":"wait"}`, "expected install, uninstall or none"},
+		"no revision":        {`{"phase":"Failed","operation":"install"}`, "no revision with phase Failed"},
+		"two words":          {`{"phase":"Failed","operation":"install","revision":"a 1"}`, `revision "a 1", expected lowercase`},
+		"a previous one":     {`{"phase":"Pending","previous":"A/1"}`, `previous "A/1", expected lowercase`},
+		"a turn of two":      {`{"phase":"Ready","operation":"install","revision":"a1","turn":"1 2"}`, `turn "1 2", expected no space`},
 		"a number for text":  {`{"phase":"Ready","revision":7}`, "revision"},
 		"a time of no kind":  {`{"phase":"Ready","since":"yesterday"}`, "yesterday"},
 		"a text for number":  {`{"phase":"Ready","attempt":"2"}`, "attempt"},
@@ -130,7 +141,7 @@ func TestProgressSaysTimesInUTC(t *testing.T) {
 }
 
 func TestProgressCutsLongMessages(t *testing.T) {
-	p := Progress{Phase: PhaseFailed, Message: strings.Repeat("€", 2000) + "the end"}
+	p := Progress{Phase: PhaseFailed, Operation: Install, Revision: "a1", Message: strings.Repeat("€", 2000) + "the end"}
 	read, err := ParseProgress(p.String())
 	if err != nil {
 		t.Fatal(err)
@@ -209,11 +220,11 @@ func checkShort(t failer, text string, limit int) {
 // FuzzProgress holds that whatever stands on a node either is an error or can be written and read again without loss.
 func FuzzProgress(f *testing.F) {
 	for _, seed := range []string{
-		``, `{}`, `null`, `{"phase":"Ready"}`,
+		``, `{}`, `null`, `{"phase":"Ready","operation":"install","revision":"a1"}`,
 		`{"phase":"Installing","operation":"install","step":"install","revision":"a1","previous":"a0","attempt":2,"since":"2026-01-02T03:04:05.678Z"}`,
-		`{"phase":"Failed","message":"\u001b[31m","since":"2026-01-02T03:04:05+02:00","later":{"b":1,"a":[1.50,null]}}`,
+		`{"phase":"Failed","operation":"install","revision":"a1","message":"\u001b[31m","since":"2026-01-02T03:04:05+02:00","later":{"b":1,"a":[1.50,null]}}`,
 		`{"phase":"Failed","Phase":"Ready","PHASE":1}`, `{"phase":"Ready","phase":"Failed"}`, `{"phase":"Ready","\u0070hase":"Failed","":0}`,
-		`{"phase":"Ready","since":"9999-12-31T23:59:59-01:00"}`, `{"phase":"Ready","later":"\ud800"}`, `{"phase":"Ready","a":"<&>"}`,
+		`{"phase":"Ready","since":"9999-12-31T23:59:59-01:00"}`, `{"phase":"Pending","later":"\ud800"}`, `{"phase":"Pending","a":"<&>"}`,
 	} {
 		f.Add(seed)
 	}

@@ -5,7 +5,10 @@
 package observed
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -27,6 +30,11 @@ type Snapshot struct {
 	DaemonSets     []DaemonSet    `json:"daemonSets,omitempty"`
 	RuntimeClasses []RuntimeClass `json:"runtimeClasses,omitempty"`
 	Turns          Turns          `json:"turns"`
+	// PoolMemory is what is remembered of pools, nil where nobody looked, or may.
+	PoolMemory *PoolMemory `json:"poolMemory,omitempty"`
+	// Unlabelled are ConfigMaps that are neither spec nor pool (any more), and that have our finalizer or a status annotation of ours all the same. Of their
+	// data nothing is known.
+	Unlabelled []Spec `json:"unlabelled,omitempty"`
 	// DoneLabels is what stands in the ConfigMap of that name, nil where it is not there.
 	DoneLabels *string `json:"doneLabels,omitempty"`
 	// Namespace is where the specs are, for messages.
@@ -39,6 +47,10 @@ type Snapshot struct {
 	Mismatch map[NodeRuntime]time.Time `json:"mismatch,omitempty"`
 	// Labelled remembers since when the done label of a step under way has been as the step wants it.
 	Labelled map[NodeRuntime]time.Time `json:"labelled,omitempty"`
+	// Refused remembers which writes the API server refused, by what they were to: those are not tried again before their time.
+	Refused map[ObjectRef]Refusal `json:"refused,omitempty"`
+	// MaybeThere are nodes that turns name, that no watch shows, and of which nobody could find out whether they are gone: their turns do not end.
+	MaybeThere map[types.UID]bool `json:"maybeThere,omitempty"`
 	// Looks are what was seen on the nodes that the decision before wanted to know more of.
 	Looks []Look `json:"looks,omitempty"`
 	// Evictions remembers when pods were last to be evicted.
@@ -47,6 +59,42 @@ type Snapshot struct {
 	Terminating string `json:"terminating,omitempty"`
 	// Rights is nil where nobody asked for them.
 	Rights *Rights `json:"rights,omitempty"`
+}
+
+// ObjectRef names what a write is to. Of a node it has the runtime as well: a policy may refuse the keys of one and not those of another.
+type ObjectRef struct{ Kind, Name, Runtime string }
+
+// String is the object in words.
+func (o ObjectRef) String() string { return o.Kind + " " + o.Name }
+
+// Compare orders objects by kind, name and runtime.
+func (o ObjectRef) Compare(other ObjectRef) int {
+	return cmp.Or(cmp.Compare(o.Kind, other.Kind), cmp.Compare(o.Name, other.Name), cmp.Compare(o.Runtime, other.Runtime))
+}
+
+// MarshalText makes it a key of a JSON object.
+func (o ObjectRef) MarshalText() ([]byte, error) {
+	return []byte(o.Kind + "/" + o.Name + "/" + o.Runtime), nil
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (o *ObjectRef) UnmarshalText(text []byte) error {
+	words := strings.SplitN(string(text), "/", 3)
+	if len(words) != 3 {
+		return fmt.Errorf("%q is not of the form kind/name/runtime", text)
+	}
+	*o = ObjectRef{words[0], words[1], words[2]}
+	return nil
+}
+
+// Refusal is a write that the API server refused, and will most likely refuse again.
+type Refusal struct {
+	// Words are those of the API server.
+	Words string `json:"words"`
+	// Since is when it was first refused in a row, Until when it is tried again. Times is how often it was refused.
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
+	Times int       `json:"times"`
 }
 
 // NodeRuntime names one runtime on one node.

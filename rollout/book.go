@@ -161,6 +161,9 @@ func (d *decider) book(r *desired.Runtime) {
 		if first := waiting.before(w); o.reason == "" && first != "" {
 			o = obstacle{reason: WaitingForZone, message: first}
 		}
+		if o.reason == "" {
+			o = d.outgrown(w)
+		}
 		if o.reason != "" {
 			if passes(o.reason) {
 				waiting.waits(w)
@@ -202,7 +205,7 @@ func (w wish) compare(other wish) int {
 // passes tells whether what a node waits for goes by soon and without anybody's help, so that nodes of other zones let it go first.
 func passes(reason Reason) bool {
 	switch reason {
-	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, NoSnapshot, PoolPaused, OutsideWindow, PodsUnseen:
+	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, NoSnapshot, PoolPaused, OutsideWindow, PodsUnseen, WriteRefused, HandlerLost:
 		return false
 	default:
 		return true
@@ -278,7 +281,8 @@ func (d *decider) residing(v *visit) bool {
 func (d *decider) giveBack(w *wish, o obstacle) {
 	late := emptied(w.visit) && !d.snap.Time.Before(w.state.Progress.Since.Add(d.timeout(w.visit)))
 	switch o.reason {
-	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, Paused, Halted, PoolPaused, OutsideWindow, WaitingForWave, PodsInUse, BarePods, DrainTimedOut, PodsUnseen:
+	case Held, NodeNotReady, NodeDeleting, NodeCordoned, OthersAtWork, Paused, Halted, PoolPaused, OutsideWindow, WaitingForWave, PodsInUse, BarePods, DrainTimedOut, PodsUnseen,
+		WriteRefused, BudgetUsed, NothingSelected, MassDeselection:
 	default:
 		if !late {
 			return
@@ -308,7 +312,7 @@ func (d *decider) holdsPlace(v *visit) bool {
 	}
 	switch v.state.Progress.Phase {
 	case observed.PhaseFailed:
-		return !d.passedOver(v)
+		return !d.passedOver(v, v.state.Progress)
 	case observed.PhaseReady:
 		return d.snap.Time.Before(d.soaked(v))
 	case observed.PhaseDraining, observed.PhaseBlocked:
@@ -347,7 +351,7 @@ func (d *decider) blocked(w *wish) obstacle {
 	case !w.holds && len(d.booked) >= observed.MaxTurns:
 		return obstacle{reason: BudgetUsed, message: "as many nodes are out of service as can be booked, over all runtimes"}
 	case !w.holds && w.starts():
-	case !w.holds && d.used(w.r.Name) >= w.allowed():
+	case !w.holds && d.usedFor(w) >= w.allowed():
 		return obstacle{reason: BudgetUsed, message: d.budgetUsed(w.r.Name, w.allowed())}
 	case !w.holds:
 		if message := d.crowded(w); message != "" {
@@ -357,6 +361,15 @@ func (d *decider) blocked(w *wish) obstacle {
 	return obstacle{}
 }
 
+// outgrown takes the turn from a node whose gate is not open where more turns are booked than the budget allows now: people made it smaller, or a node counts again that
+// could not be written.
+func (d *decider) outgrown(w *wish) obstacle {
+	if !w.holds || w.starts() || emptied(w.visit) || d.dismissed(w.visit) || d.holdsPlace(w.visit) || d.usedFor(w) <= w.allowed() {
+		return obstacle{}
+	}
+	return obstacle{reason: BudgetUsed, message: d.budgetUsed(w.r.Name, w.allowed())}
+}
+
 // unfit is the part of the chain about the node, and about people who hold it or its runtime.
 func (d *decider) unfit(w *wish, begins bool) obstacle {
 	switch {
@@ -364,6 +377,8 @@ func (d *decider) unfit(w *wish, begins bool) obstacle {
 		return obstacle{reason: NoSnapshot, message: "no ControllerRevision of the runtime knows how to uninstall it; take the node's " + w.r.Name + ".longshore.dev keys off by hand"}
 	case w.node.Deleting:
 		return obstacle{reason: NodeDeleting, message: "the node is being deleted"}
+	case d.refusedNode(w).reason != "":
+		return d.refusedNode(w)
 	case begins && w.state != nil && w.state.Held:
 		return obstacle{reason: Held, message: fmt.Sprintf("held: %q", w.state.Hold)}
 	case !w.node.Ready:
@@ -381,8 +396,10 @@ func (d *decider) unfit(w *wish, begins bool) obstacle {
 		return obstacle{reason: Paused, message: "the spec is paused"}
 	case begins && w.r.Pause != nil && !w.r.Removing && !emptied(w.visit):
 		return obstacle{reason: Paused, message: fmt.Sprintf("people paused the runtime: %q", w.r.Pause.Reason)}
-	case begins && w.sum.Halted != "" && !w.retry && !w.instead && !w.broken():
+	case begins && w.sum.Halted != "" && !w.retry && !w.instead && !w.broken() && !w.mends():
 		return obstacle{reason: Halted, message: w.sum.HaltedMessage}
+	case begins:
+		return d.refusedInstaller(w)
 	}
 	return obstacle{}
 }

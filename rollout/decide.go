@@ -30,18 +30,38 @@ import (
 //   - Truth: the ready label stands only where the command exited 0, the main container was started afterwards, the node is Ready
 //     and does not deny the handlers.
 //   - Calm: a snapshot in which everything is as it should be leads to no move.
+//
+// And what all this is for: what works is never taken away without a person asking for it.
+//   - Keep: a node that offers the runtime at a proven revision loses it only because its spec was deleted, its selector was edited, its own labels were
+//     changed for longer than the grace and not with those of many others, an upgrade is under way on it, or people asked for that node or revision.
+//   - Proven: a proven revision is never given up by itself.
+//   - Blame: nothing counts as our failure that others caused: the NotReady of a node that is being deleted, or that others work on, and a
+//     handler that is lost again and again long after its install.
 
-// Decide says what to do now. It changes neither argument.
+// Decide says what to do now. It changes neither argument. A panic in what concerns one runtime leaves that one alone, and nothing else.
 func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
-	d := &decider{
-		snap: snap, plan: plan, out: &Decision{}, pods: indexPods(snap),
-		before: map[observed.NodeRuntime]observed.Turn{}, places: map[string]int{}, full: map[string]full{}, busy: make([]string, len(snap.Nodes)), turnsOn: make([]int32, len(snap.Nodes)),
-		closed: closedBy(plan.Pools), queue: map[string][]wish{}, needed: map[Installer]bool{}, handlers: map[*observed.RevisionContent][]string{}, sums: make([]Summary, 0, len(plan.Runtimes)),
+	alone := map[string]string{}
+	for i := range plan.Runtimes {
+		if text := plan.Runtimes[i].Panic; text != "" {
+			alone[plan.Runtimes[i].Name] = text
+		}
 	}
+	for {
+		decision, failed := try(snap, plan, alone)
+		if failed == nil {
+			return decision
+		}
+		alone[failed.Runtime] = failed.Text
+	}
+}
+
+// decide is Decide with the runtimes named that are left alone, and why.
+func (d *decider) decide() *Decision {
+	plan := d.plan
 	d.out.Again = plan.Again
 	d.sortStates()
 	d.sortOffers()
-	if !snap.Turns.Exists {
+	if !d.snap.Turns.Exists {
 		d.out.Rebuild = true
 		for i := range plan.Runtimes {
 			d.sums = append(d.sums, newSummary(&plan.Runtimes[i]))
@@ -52,7 +72,7 @@ func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
 		d.sum()
 		return d.out
 	}
-	for _, t := range snap.Turns.Booked {
+	for _, t := range d.snap.Turns.Booked {
 		d.before[observed.NodeRuntime{Node: t.Node, Runtime: t.Runtime}] = t
 		d.places[t.Runtime]++
 	}
@@ -60,18 +80,33 @@ func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
 	d.freeTheGone()
 	d.gather()
 	for i := range plan.Runtimes {
+		d.at = plan.Runtimes[i].Name
 		d.walk(i)
 		d.openWave(i)
+		d.prove(i)
 	}
+	d.at = ""
 	d.makeRoom()
 	for i := range plan.Runtimes {
+		d.at = plan.Runtimes[i].Name
 		d.book(&plan.Runtimes[i])
 	}
+	d.at = ""
 	d.finishTurns()
 	d.poolSums()
 	d.objects()
+	d.withhold()
 	d.sum()
 	return d.out
+}
+
+func newDecider(snap *observed.Snapshot, plan *desired.Plan) *decider {
+	return &decider{
+		snap: snap, plan: plan, out: &Decision{}, pods: indexPods(snap),
+		before: map[observed.NodeRuntime]observed.Turn{}, places: map[string]int{}, full: map[string]full{}, busy: make([]string, len(snap.Nodes)), turnsOn: make([]int32, len(snap.Nodes)),
+		closed: closedBy(plan.Pools), queue: map[string][]wish{}, needed: map[Installer]bool{}, handlers: map[*observed.RevisionContent][]string{}, sums: make([]Summary, 0, len(plan.Runtimes)),
+		beside: map[string]int{},
+	}
 }
 
 // decider is the scratch of one decision. What is asked for every node and runtime is in slices, not in maps: thousands of nodes should
@@ -115,6 +150,15 @@ type decider struct {
 	sums []Summary
 	// needed are installers that a gate or a booking names.
 	needed map[Installer]bool
+	// alone are runtimes that are left alone because the code failed that looked at them, and at is the one that is looked at now.
+	alone map[string]string
+	at    string
+	// uncounted are bookings that count in no budget: of nodes that refuse to be written to.
+	uncounted map[observed.NodeRuntime]bool
+	// beside is how many failed nodes stand in nobody's way who mends, by runtime; see [decider.usedFor].
+	beside map[string]int
+	// pairs are the pairs of runtime and node that the moves are of.
+	pairs []int
 }
 
 // wish is a node that wants a turn.
@@ -189,12 +233,13 @@ func (d *decider) freeTheGone() {
 		}
 	}
 	for key := range d.booked {
-		if !there[key.Node] {
+		if !there[key.Node] && !d.snap.MaybeThere[key.Node] {
 			delete(d.booked, key)
 			d.places[key.Runtime]--
 		}
 	}
 	d.exceptStarting()
+	d.exceptRefused()
 }
 
 // newSummary is that of a runtime before any of its nodes was looked at.
@@ -237,6 +282,12 @@ func (d *decider) holdTarget(v *visit) {
 		d.hold(v, NothingSelected, "the spec selects no node any more; nothing is uninstalled until it selects some or is deleted")
 	case desired.WhyMismatch:
 		d.holdUntil(v, JustDeselected, v.target.Until, "the node's labels do not match any more; the uninstall begins at "+v.target.Until.UTC().Format(time.RFC3339))
+	case desired.WhyMassDeselected:
+		d.hold(v, MassDeselection, "the node's labels do not match any more, like those of many others at once; nothing is uninstalled")
+	case desired.WhyUntouched:
+		d.hold(v, NotRolledBack, "the rollout that is taken back did not change the node; it keeps what it has")
+	case desired.WhyBad:
+		d.hold(v, Halted, "revision "+v.r.BadRevision+" is bad, and there is none to go back to; the node offers the runtime and keeps what it has")
 	case desired.WhyStale:
 		d.hold(v, StaleSpec, "the spec that was in force is gone, and the one that is left does not count any more; the node stays as it is")
 	case desired.WhyNoGoal:
@@ -264,12 +315,17 @@ func (d *decider) move(v *visit, kind MoveKind, after *observed.Progress, gate, 
 	case !cordoned && v.cordonedByUs():
 		m.Cordon = observed.Uncordoning
 	}
-	d.out.Moves = append(d.out.Moves, m)
+	d.out.Moves, d.pairs = append(d.out.Moves, m), append(d.pairs, v.pair)
 }
 
 // tainted tells whether a payload that took the place of the spec's is, or may be, on the node.
 func (d *decider) tainted(v *visit, p *observed.Progress) bool {
-	for _, revision := range []string{p.Revision, p.Previous, p.Attempted} {
+	revisions := []string{p.Revision, p.Previous, p.Attempted}
+	if p.Phase == observed.PhaseReady {
+		// What was there before has gone.
+		revisions = revisions[:1]
+	}
+	for _, revision := range revisions {
 		if content := d.content(v, revision); content != nil {
 			if _, overridden := content.Payload(); overridden {
 				return true

@@ -32,6 +32,10 @@ type Decision struct {
 	Evictions []Eviction
 	// Bad are revisions to be given up.
 	Bad []Bad
+	// Proven are revisions that every selected node is done with, or left alone, for the first time: to be marked.
+	Proven []Proven
+	// Panics are what the code failed with that looked at single runtimes: nothing is done for those.
+	Panics []Panic
 	// Objects says which installers, classes and snapshots should be there.
 	Objects Objects
 	// Runtimes sums up, in the order of the plan.
@@ -101,6 +105,10 @@ const (
 	JustDeselected     Reason = "JustDeselected"
 	NoSnapshot         Reason = "NoSnapshot"
 	UnreadableProgress Reason = "UnreadableProgress"
+	MassDeselection    Reason = "MassDeselection"
+	NotRolledBack      Reason = "NotRolledBack"
+	WriteRefused       Reason = "WriteRefused"
+	InternalError      Reason = "InternalError"
 	NoGoal             Reason = "NoGoal"
 )
 
@@ -138,6 +146,7 @@ const (
 	HandlersMissing    Reason = "HandlersMissing"
 	NotReadyInSoak     Reason = "NotReadyInSoak"
 	HandlerLost        Reason = "HandlerLost"
+	HandlerLostInSoak  Reason = "HandlerLostInSoak"
 	MachineReplaced    Reason = "MachineReplaced"
 	TurnReturned       Reason = "TurnReturned"
 	HandlersReported   Reason = "HandlersReported"
@@ -193,6 +202,8 @@ type FailedNode struct {
 	Reason    string
 	Message   string
 	Operation observed.Operation
+	// Since is when it failed.
+	Since time.Time
 }
 
 func (f FailedNode) install() bool { return f.Operation == observed.Install }
@@ -211,6 +222,12 @@ type Bad struct {
 	// Reason is in words.
 	Reason string
 }
+
+// Proven is a revision that is to be marked as proven.
+type Proven struct{ Runtime, Revision string }
+
+// Panic is what the code failed with that looked at one runtime, with its stack.
+type Panic struct{ Runtime, Text string }
 
 // Objects says what should be there besides nodes' keys. What is right already is in it as well.
 type Objects struct {

@@ -331,7 +331,7 @@ func (d *decider) refill(v *visit, reason Reason, message string) {
 	}
 	next := p.Next(observed.Progress{
 		Phase: observed.PhasePending, Previous: p.Previous, Attempted: p.Attempted, Since: d.snap.Time, Reason: string(reason), Message: message,
-		MachineID: p.MachineID, BootID: p.BootID, Retry: p.Retry, Turn: turn,
+		MachineID: p.MachineID, BootID: p.BootID, Retry: p.Retry, Turn: turn, Repairs: max(p.Repairs-1, 0),
 	})
 	if p.Previous != "" && p.Previous == p.Attempted {
 		next.Phase, next.Operation, next.Revision, next.Previous, next.Attempted, next.Unwatched = observed.PhaseReady, observed.Install, p.Previous, "", "", true

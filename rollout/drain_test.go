@@ -32,7 +32,7 @@ func TestNodesAreEmptiedBeforeTheirTurn(t *testing.T) {
 		"and goes with the result": {
 			spec:  "drain: Cordon",
 			world: `a  kata  Installing  new  since 1m  previous old  ready  pod done  handlers kata  ours`,
-			want:  `move Succeed a Ready new ready uncordon`,
+			want:  `move Succeed a Ready new ready uncordon previous=old`,
 		},
 		"and with what is left after an uninstall": {
 			spec:  "drain: Cordon",
@@ -48,7 +48,7 @@ func TestNodesAreEmptiedBeforeTheirTurn(t *testing.T) {
 		"and never uncordoned": {
 			spec:  "drain: Cordon",
 			world: `a  kata  Installing  new  since 1m  previous old  pod done  handlers kata  cordoned`,
-			want:  `move Succeed a Ready new ready`,
+			want:  `move Succeed a Ready new ready previous=old`,
 		},
 		"whoever uncordons a node meant that, so that a cordon after it is somebody else's": {
 			spec:  "drain: Cordon",

@@ -20,6 +20,11 @@ func (d *decider) objects() {
 	for i := range d.plan.Runtimes {
 		r := &d.plan.Runtimes[i]
 		known[r.Name] = true
+		if _, alone := d.alone[r.Name]; alone {
+			continue
+		}
+		d.at = r.Name
+		d.warnRefused(r)
 		if r.Goal != nil && !r.Removing && !r.GivenUp() && r.Spec != nil && r.Selected > 0 {
 			d.need(&visit{r: r}, r.Goal.Revision, observed.Install)
 		}
@@ -29,6 +34,7 @@ func (d *decider) objects() {
 		d.classes(r, d.kinds[i])
 		d.revisions(r, d.kinds[i])
 	}
+	d.at = ""
 	d.doneLabels()
 	d.installers()
 	d.outdated()
@@ -77,7 +83,7 @@ func (d *decider) installers() {
 	}
 	for i := range d.snap.DaemonSets {
 		s := &d.snap.DaemonSets[i]
-		if s.Runtime == "" || s.Deleting || used[s.Name] || d.needed[Installer{Runtime: s.Runtime, Revision: s.Revision, Step: s.Step}] {
+		if _, alone := d.alone[s.Runtime]; alone || s.Runtime == "" || s.Deleting || used[s.Name] || d.needed[Installer{Runtime: s.Runtime, Revision: s.Revision, Step: s.Step}] {
 			continue
 		}
 		d.remove(ObjectRef{Kind: "DaemonSet", Name: s.Name, UID: s.UID, Runtime: s.Runtime})
@@ -95,6 +101,9 @@ func (d *decider) outdated() {
 	}
 	for i := range d.snap.Pods {
 		pod := &d.snap.Pods[i]
+		if _, alone := d.alone[pod.Runtime]; alone {
+			continue
+		}
 		if template := templates[pod.DaemonSet]; template != "" && template != pod.Template && !pod.Deleting && !started(pod) {
 			d.remove(ObjectRef{Kind: "Pod", Name: pod.Name, UID: pod.UID, Runtime: pod.Runtime})
 		}
@@ -108,11 +117,12 @@ func (d *decider) outdated() {
 //	in the spec, somebody else's  leave alone and say so, unless it is handed over
 //	ours, not in the spec         delete when no ready node is at another revision that has it
 //	what verification runs with   keep while an installer of that is needed
-//	ours, runtime being removed   delete when no node carries the runtime; so where its only revision is bad
+//	ours, runtime being removed   delete when no node carries the runtime; so where its only revision is bad and no node offers it
 func (d *decider) classes(r *desired.Runtime, states []*observed.State) {
 	offers := offered(r, states)
 	asked := map[string]bool{}
-	if r.Spec != nil && !r.Removing && !r.GivenUp() {
+	offering := slices.ContainsFunc(states, func(s *observed.State) bool { return s.Ready != "" })
+	if r.Spec != nil && !r.Removing && (!r.GivenUp() || offering) {
 		for _, c := range r.Spec.RuntimeClasses {
 			asked[c.Name] = true
 			d.class(r, c, offers)

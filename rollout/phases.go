@@ -23,6 +23,9 @@ func (d *decider) visit(v *visit) {
 		d.hold(v, UnreadableProgress, v.state.Problem+"; take the annotation off to have the node installed anew")
 		return
 	}
+	if v.state.LabelsAlone() && d.visitLabel(v) {
+		return
+	}
 	if v.state == nil || v.state.Progress == nil {
 		if v.state != nil && v.state.Gate != "" {
 			d.visitWiped(v)
@@ -72,6 +75,26 @@ func (d *decider) visitBlank(v *visit) {
 			d.returnTurn(v, "the node is not concerned any more")
 		}
 	}
+}
+
+// visitLabel is for a node on which nothing but the ready label stands. Longshore writes it with a progress only: people put it there, for the sake of an autoscaler perhaps, or wiped
+// everything else. Pods are sent to the node because of it, so that it goes at once where the node denies the runtime; what is paused or held is no reason to keep it. A
+// label alone is no sign of a payload either, so that nothing is uninstalled for it.
+func (d *decider) visitLabel(v *visit) bool {
+	denied := false
+	for _, rev := range v.r.History {
+		// The goal, or else the newest that is known.
+		if rev.Content != nil && (v.r.Goal == nil || rev == v.r.Goal) {
+			denied = len(d.missing(v, rev.Revision)) > 0
+			break
+		}
+	}
+	if !denied && v.target.Want != desired.Removed {
+		return false
+	}
+	v.sum.Pending++
+	d.move(v, RemoveKeys, nil, "", "")
+	return true
 }
 
 // visitWiped is for a node with a gate and no progress. A booking says that the gate is ours, and the operation goes on. The gate of a payload
@@ -177,14 +200,23 @@ func (d *decider) visitReady(v *visit) {
 	ready := d.readyLabel(v)
 	end := d.soaked(v)
 	soaking := d.snap.Time.Before(end) && d.mayWatch(v)
+	if by := v.taken(); soaking && !v.node.Ready && by != "" {
+		d.watchTaken(v, by)
+		return
+	}
 	if soaking && !v.node.Ready {
 		// It was Ready when the install ended, whatever the clock of the kubelet says.
 		d.fail(v, NotReadyInSoak, fmt.Sprintf("the node went NotReady at %s, %s after the install", v.node.ReadySince.UTC().Format(time.RFC3339),
 			max(v.node.ReadySince.Sub(p.Since).Round(time.Second), 0)))
 		return
 	}
-	switch lost := p.Reason == string(HandlerLost); {
-	case v.target.Want == desired.Installed && v.r.Current(p.Revision) && ready == "" && len(d.missing(v, p.Revision)) > 0:
+	lost := p.Reason == string(HandlerLost)
+	switch denied := v.r.Current(p.Revision) || provenRevision(v.r, p.Revision); {
+	case soaking && v.target.Want == desired.Installed && v.r.Current(p.Revision) && len(d.missing(v, p.Revision)) > 0 && v.taken() == "" && !otherBoot(p.BootID, v.node):
+		d.fail(v, HandlerLostInSoak, "the node does not report handler "+strings.Join(d.missing(v, p.Revision), ", ")+" any more, "+
+			d.snap.Time.Sub(p.Since).Round(time.Second).String()+" after the install")
+		return
+	case v.target.Want == desired.Installed && denied && ready == "" && len(d.missing(v, p.Revision)) > 0:
 		d.visitLost(v)
 		return
 	case (lost && ready != "") || (inTheWay(Reason(p.Reason)) && v.target.Want == desired.Installed && v.r.Current(p.Revision)):
@@ -266,7 +298,31 @@ func (d *decider) visitLost(v *visit) {
 		d.move(v, Repair, &next, gate, "")
 		return
 	}
+	repairs := d.repairsInARow(v.state.Progress)
+	if repairs >= len(repairPauses) && !v.holds {
+		d.fail(v, HandlerLost, fmt.Sprintf("handler %s was lost %d times, each time within %s of its install: something else rewrites the configuration of the container runtime", missing, repairs+1, lostSoon))
+		return
+	}
+	if due := v.state.Progress.Since.Add(repairPauses[min(repairs, len(repairPauses)-1)]); d.snap.Time.Before(due) && !v.holds {
+		d.holdUntil(v, HandlerLost, due, fmt.Sprintf("the node does not report handler %s any more, soon after its install; it is repaired from %s on", missing, due.UTC().Format(time.RFC3339)))
+		return
+	}
 	d.wish(v, observed.Install)
+}
+
+// A handler that is lost soon after every repair is taken away by something else. Each repair restarts the container runtime, so that they come more and more seldom,
+// and end.
+const lostSoon = time.Hour
+
+// repairPauses are how long after an install the handler may be repaired that was lost soon after it: at once, and later where it is the second or third time in a row.
+var repairPauses = []time.Duration{0, 5 * time.Minute, 15 * time.Minute}
+
+// repairsInARow is how many installs before this one brought back a handler that was lost soon.
+func (d *decider) repairsInARow(p *observed.Progress) int {
+	if d.snap.Time.Before(p.Since.Add(lostSoon)) {
+		return p.Repairs
+	}
+	return 0
 }
 
 // visitFailed is for a node whose operation failed: it waits for people, a new revision or a retry.
@@ -276,7 +332,7 @@ func (d *decider) visitFailed(v *visit) {
 	if d.noteLate(v) || d.repair(v, d.readyLabel(v)) {
 		return
 	}
-	if !d.passedOver(v) {
+	if !d.passedOver(v, p) {
 		d.keep(v)
 	}
 	retry := v.state.Retry != "" && v.state.Retry != p.Retry
@@ -309,14 +365,17 @@ func (d *decider) visitFailed(v *visit) {
 
 // keepFailed leaves a failed node alone. It keeps its place in the budget, unless failures are to be passed over and the node works.
 func (d *decider) keepFailed(v *visit) {
-	if d.passedOver(v) {
+	if d.passedOver(v, v.state.Progress) {
 		d.free(v)
 		return
 	}
 	d.keep(v)
 }
 
-// passedOver tells whether a failed node gives its place back.
-func (d *decider) passedOver(v *visit) bool {
-	return v.r.Spec != nil && v.r.Spec.OnFailure == spec.OnFailureContinue && v.node.Ready
+// passedOver reports whether a node that failed so gives its place back: because failures are to be passed over, or because others caused it.
+func (d *decider) passedOver(v *visit, p *observed.Progress) bool {
+	if !v.node.Ready {
+		return false
+	}
+	return p.Reason == string(HandlerLost) || (v.r.Spec != nil && v.r.Spec.OnFailure == spec.OnFailureContinue)
 }

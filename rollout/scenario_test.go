@@ -28,6 +28,7 @@ import (
 //
 // with "-" for a phase or revision that is not there. The revisions are called old and new; the spec asks for new. Options:
 //
+//	deleting       the node is being deleted          repairs N      how often a lost handler came back
 //	since 16m      the phase began so long ago        notready 10s   the node is NotReady, since then
 //	unlabelled     the node is not selected           hold "text"    people hold the node
 //	booked R/op    a turn is booked                   unbooked       none is, although the phase has one
@@ -70,6 +71,16 @@ type scenario struct {
 	tokenless bool
 	// bad is what the revision new is marked with: the revision to go back to, "-" for none; it is not marked where it is empty.
 	bad string
+	// asked is true where people asked for that.
+	asked bool
+	// proven are revisions that are proven.
+	proven string
+	// unsaid is true where nobody agreed that nodes without the label are uninstalled: by default people edited the selector.
+	unsaid bool
+	// refusals are writes that the API server refused a minute ago, lines of `kind name`; with `since` before they are tried again.
+	refusals, expired string
+	// maybeThere is a node that a turn names and nobody sees.
+	maybeThere string
 	// paused is why people paused the runtime.
 	paused string
 	// classes are RuntimeClasses that are there, `name=handler`, and denied is the right that the controller does not have: pods or evictions.
@@ -687,7 +698,7 @@ func scenarios() map[string]scenario {
 			        b  kata  Ready   new  since 2h`,
 			want: `hold b Halted "1 nodes failed (maxFailed 0): a; mend the spec, or annotate a node with kata.longshore.dev/retry to try it again"`,
 		},
-		"with none to go back to, what carries the bad revision is uninstalled, and nothing else is touched": {
+		"with none to go back to, what never offered the runtime is uninstalled, and nothing else is touched": {
 			spec: "onFailure: Rollback",
 			bad:  "-",
 			world: `a  kata  Failed  new  since 1h  failure InstallFailed
@@ -695,7 +706,7 @@ func scenarios() map[string]scenario {
 			        c  kata  -       -`,
 			want: `book a uninstall new
 			       hold a WaitingForTurn "the turn is being booked"
-			       hold b BudgetUsed "1 of 1 nodes out of service: a"`,
+			       hold b Halted "revision new is bad, and there is none to go back to; the node offers the runtime and keeps what it has"`,
 		},
 		"people's pause holds every node that has not begun": {
 			paused: "INC-4711",
@@ -946,6 +957,8 @@ type world struct {
 	names map[string]string // hash to name
 	hash  map[string]string // runtime/name to hash
 	nodes map[string]*observed.Node
+	// tellsProven is true where the scenario wants to hear of it: nearly every one that ends well proves something.
+	tellsProven bool
 }
 
 func newWorld(t *testing.T, s scenario) *world {
@@ -953,6 +966,7 @@ func newWorld(t *testing.T, s scenario) *world {
 	w := &world{
 		t: t, snap: &observed.Snapshot{Time: now, Turns: observed.Turns{Exists: true, ResourceVersion: "t3"}, Mismatch: map[observed.NodeRuntime]time.Time{}},
 		names: map[string]string{}, hash: map[string]string{}, nodes: map[string]*observed.Node{},
+		tellsProven: strings.Contains(s.want, "proven "),
 	}
 	if s.listed != "-" {
 		w.snap.DoneLabels = new(strings.ReplaceAll(cmp.Or(s.listed, "done pre"), " ", "\n"))
@@ -991,6 +1005,13 @@ func newWorld(t *testing.T, s scenario) *world {
 	for _, line := range unindent(s.world) {
 		w.addNode(line)
 	}
+	w.refuse(s.refusals, now.Add(time.Minute))
+	w.refuse(s.expired, now)
+	if s.maybeThere != "" {
+		uid := types.UID("uid-" + s.maybeThere)
+		w.snap.MaybeThere = map[types.UID]bool{uid: true}
+		w.snap.Turns.Booked = append(w.snap.Turns.Booked, observed.Turn{Node: uid, Runtime: "kata", Revision: w.hash["kata/new"], Operation: observed.Install, ID: "t1"})
+	}
 	for _, name := range slices.Sorted(maps.Keys(w.nodes)) {
 		n := w.nodes[name]
 		n.Index()
@@ -999,6 +1020,20 @@ func newWorld(t *testing.T, s scenario) *world {
 	slices.SortFunc(w.snap.DaemonSets, func(a, b observed.DaemonSet) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(w.snap.Turns.Booked, observed.Turn.Compare)
 	return w
+}
+
+// refuse adds refused writes: `Node a`, or `DaemonSet install-new`.
+func (w *world) refuse(text string, until time.Time) {
+	for _, line := range unindent(text) {
+		kind, name, _ := strings.Cut(line, " ")
+		if step, revision, ok := strings.Cut(name, "-"); ok && kind == "DaemonSet" {
+			name = observed.DaemonSetName("kata", step, w.hash["kata/"+revision])
+		}
+		if w.snap.Refused == nil {
+			w.snap.Refused = map[observed.ObjectRef]observed.Refusal{}
+		}
+		w.snap.Refused[observed.ObjectRef{Kind: kind, Name: name, Runtime: "kata"}] = observed.Refusal{Words: "policy says no", Since: now.Add(-time.Minute), Until: until, Times: 3}
+	}
 }
 
 // addRuntime makes the spec, the two snapshots and the installers of a runtime.
@@ -1060,7 +1095,7 @@ func (w *world) addRuntime(name string, s scenario) {
 			rev.Content = nil
 		}
 		if revision == "new" && s.bad != "" {
-			mark := observed.Bad{Reason: "2 nodes failed", Time: now}
+			mark := observed.Bad{Reason: "2 nodes failed", Time: now, Asked: s.asked}
 			if s.bad != "-" {
 				mark.To = w.hash[name+"/"+s.bad]
 			}
@@ -1068,6 +1103,12 @@ func (w *world) addRuntime(name string, s scenario) {
 		}
 		if s.paused != "" {
 			rev.Annotations[observed.AnnotationPause] = observed.Pause{Reason: s.paused, On: "elsewhere"}.Text()
+		}
+		if strings.Contains(s.proven, revision) {
+			rev.Annotations[observed.AnnotationProven] = now.Add(-time.Hour).Format(time.RFC3339)
+		}
+		if !s.unsaid && strings.Contains(s.world, "unlabelled") {
+			rev.Annotations[observed.AnnotationDeselection] = observed.Deselection{Nodes: 99, Time: now.Add(-time.Hour)}.Text()
 		}
 		if s.nothing {
 			rev.Annotations[observed.AnnotationNothingSelected] = "true"
@@ -1112,7 +1153,7 @@ func doneLabelsOf(s scenario, revision string) map[string]string {
 // options are the words behind the first four of a node's line, by name.
 func options(words []string) map[string]string {
 	plain := map[string]bool{
-		"ours": true, "uncordoned": true, "broken": true, "unlabelled": true, "unbooked": true, "cordoned": true, "starting": true, "uninstalling": true, "unready": true, "ungated": true, "ready": true, "otherpod": true, "excused": true, "anew": true, "unbegun": true, "gated": true,
+		"deleting": true, "ours": true, "uncordoned": true, "broken": true, "unlabelled": true, "unbooked": true, "cordoned": true, "starting": true, "uninstalling": true, "unready": true, "ungated": true, "ready": true, "otherpod": true, "excused": true, "anew": true, "unbegun": true, "gated": true,
 	}
 	out := map[string]string{}
 	for i := 0; i < len(words); i++ {
@@ -1132,6 +1173,14 @@ func options(words []string) map[string]string {
 	return out
 }
 
+// revision is the hash of a revision; one that is not there any more has only its name.
+func (w *world) revision(runtime, name string) string {
+	if hash, known := w.hash[runtime+"/"+name]; known || name == "-" {
+		return hash
+	}
+	return name
+}
+
 func (w *world) addNode(line string) {
 	words := strings.Fields(line)
 	name, runtime, phase, revision := words[0], words[1], words[2], words[3]
@@ -1145,10 +1194,10 @@ func (w *world) addNode(line string) {
 		w.nodes[name] = n
 	}
 	w.nodeOptions(n, runtime, o)
-	hash := w.hash[runtime+"/"+revision]
+	hash := w.revision(runtime, revision)
 	p := &observed.Progress{
-		Phase: observed.Phase(phase), Operation: observed.Install, Revision: hash, Previous: w.hash[runtime+"/"+o["previous"]],
-		Since: now.Add(-w.duration(o["since"])), Attempt: max(1, w.number(o["attempt"])), Exits: w.number(o["exits"]), Excused: o["excused"] != "",
+		Phase: observed.Phase(phase), Operation: observed.Install, Revision: hash, Previous: w.revision(runtime, o["previous"]),
+		Since: now.Add(-w.duration(o["since"])), Attempt: max(1, w.number(o["attempt"])), Repairs: w.number(o["repairs"]), Exits: w.number(o["exits"]), Excused: o["excused"] != "",
 		Reason: cmp.Or(o["reason"], o["failure"]), MachineID: cmp.Or(o["machine"], "m"), BootID: o["boot"], PodUID: "pod-" + name, Turn: cmp.Or(o["turn"], "t1"),
 	}
 	switch underWay := p.Phase == observed.PhaseInstalling || p.Phase == observed.PhaseUninstalling; {
@@ -1171,6 +1220,9 @@ func (w *world) addNode(line string) {
 	}
 	switch phase {
 	case "-":
+		if o["ready"] != "" {
+			n.Labels = n.Labels.With(observed.ReadyKey(runtime), "true")
+		}
 	case "broken":
 		n.Annotations[observed.ProgressKey(runtime)] = "{"
 		n.Labels = n.Labels.With(observed.PhaseKey(runtime), "Installing")
@@ -1192,6 +1244,7 @@ func (w *world) nodeOptions(n *observed.Node, runtime string, o map[string]strin
 		w.see(n.Name, text)
 	}
 	n.Others = cmp.Or(n.Others, o["others"])
+	n.Deleting = n.Deleting || o["deleting"] != ""
 	if o["unlabelled"] != "" {
 		n.Labels = n.Labels.With("skip-"+runtime, "yes")
 		// Long enough to count.
@@ -1360,6 +1413,11 @@ func (w *world) lines(d *rollout.Decision) []string {
 	for _, b := range d.Bad {
 		lines = append(lines, fmt.Sprintf("bad %s to %s %q", w.names[b.Revision], w.names[b.To], b.Reason))
 	}
+	for _, p := range d.Proven {
+		if w.tellsProven {
+			lines = append(lines, "proven "+w.names[p.Revision])
+		}
+	}
 	for _, t := range d.Booked {
 		lines = append(lines, fmt.Sprintf("book %s %s %s", node(t.Node), t.Operation, w.names[t.Revision]))
 	}
@@ -1426,6 +1484,9 @@ func (w *world) moveLine(m rollout.Move) string {
 			words = append(words, "unbegun")
 		}
 	case rollout.OpenGate:
+		if m.After.Repairs > 0 {
+			words = append(words, fmt.Sprintf("repairs=%d", m.After.Repairs))
+		}
 		if m.HadBefore && m.After.Retry != "" {
 			words = append(words, fmt.Sprintf("attempt=%d", m.After.Attempt))
 		}

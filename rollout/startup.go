@@ -20,7 +20,7 @@ func (w *wish) starts() bool { return w.operation == observed.Install && w.start
 
 // take counts a booking that is made, or ends, in the budgets of the runtime and of the node's pools.
 func (d *decider) take(v *visit, more int) {
-	if v.starting() {
+	if v.starting() || d.uncounted[v.key()] {
 		return
 	}
 	d.places[v.r.Name] += more
@@ -42,23 +42,6 @@ func (d *decider) exceptStarting() {
 			}
 		}
 	}
-}
-
-// settleFor has a node that is not in service yet get the last good revision while the newest is halted, or the node's wave has not begun: it becomes what the others are.
-func (d *decider) settleFor(w *wish) {
-	if !w.starts() {
-		return
-	}
-	_, early := d.early(w.visit)
-	if w.sum.Halted == "" && !early {
-		return
-	}
-	good := d.lastGood(w.pair / len(d.snap.Nodes))
-	if good == "" || (!w.retry && w.failed() && w.state.Progress.Revision == good) {
-		// There is none, or it failed here as well.
-		return
-	}
-	w.revision, w.instead = good, true
 }
 
 // untaint takes the startup taint off a node that has the runtime, and tells whether it had to. The node is in service from then on; it was nobody's loss before, so that its turn

@@ -32,7 +32,7 @@ func TestNodesThatAreNotInServiceYet(t *testing.T) {
 			       book b install old
 			       hold a WaitingForTurn "the turn is being booked"
 			       hold b WaitingForTurn "the turn is being booked"
-			       hold c WaitingForWave "waiting for wave canary: 0 of 1 nodes done"`,
+			       hold c WaitingForWave "waiting for wave canary: 0 of 1 nodes done; not done: a"`,
 		},
 		"wait for the first wave where no revision is known to be good": {
 			spec: "waves: [{name: canary, nodeSelector: canary}]",
@@ -40,7 +40,7 @@ func TestNodesThatAreNotInServiceYet(t *testing.T) {
 			        b  kata  -  -  starting`,
 			want: `book a install new
 			       hold a WaitingForTurn "the turn is being booked"
-			       hold b WaitingForWave "waiting for wave canary: 0 of 1 nodes done"`,
+			       hold b WaitingForWave "waiting for wave canary: 0 of 1 nodes done; not done: a"`,
 		},
 		"get the last good revision while the newest is halted": {
 			world: `a  kata  Failed  new  since 1h  failure InstallFailed  previous old

@@ -58,7 +58,7 @@ func (d *decider) turnBack(v *visit, pod *observed.Pod) bool {
 	next := p.Next(observed.Progress{
 		Phase: observed.PhasePending, Previous: p.Previous, Attempted: p.Attempted, Since: d.snap.Time, Reason: string(TurnReturned),
 		Message:   fmt.Sprintf("the %s of revision %s was not wanted any more before its command began", p.Operation, p.Revision),
-		MachineID: p.MachineID, BootID: p.BootID, Retry: p.Retry, Turn: p.Turn,
+		MachineID: p.MachineID, BootID: p.BootID, Retry: p.Retry, Turn: p.Turn, Repairs: max(p.Repairs-1, 0),
 	})
 	switch {
 	case p.Previous == "" || p.Previous != p.Attempted:
@@ -78,9 +78,9 @@ func (d *decider) turnBack(v *visit, pod *observed.Pod) bool {
 func (d *decider) unwanted(v *visit) bool {
 	p := v.state.Progress
 	if p.Operation == observed.Uninstall {
-		return v.target.Want == desired.Installed
+		return v.target.Want == desired.Installed || v.target.Why == desired.WhyMassDeselected || v.target.Why == desired.WhyNothingSelected
 	}
-	return v.target.Want == desired.Removed || (d.closed == "" && v.target.Want == desired.Installed && !v.r.Current(p.Revision) && !v.starting())
+	return v.target.Want == desired.Removed || (d.closed == "" && v.target.Want == desired.Installed && !v.r.Current(p.Revision) && !v.starting() && !v.settled())
 }
 
 // with is the visit of the same node with another progress.
@@ -166,6 +166,10 @@ func (d *decider) noteExit(v *visit, pod *observed.Pod) bool {
 		return false
 	}
 	if limit := d.attempts(v); next.Attempt > limit {
+		if by := v.taken(); by != "" {
+			d.interrupt(v, pod, by)
+			return true
+		}
 		next.Attempt = limit
 		reason := InstallFailed
 		switch {
@@ -214,8 +218,11 @@ func (d *decider) verify(v *visit, pod *observed.Pod) {
 	default:
 		next := p.Next(observed.Progress{
 			Phase: observed.PhaseReady, Operation: p.Operation, Revision: p.Revision, Attempt: p.Attempt, Since: d.snap.Time,
-			PodUID: string(pod.UID), MachineID: v.node.MachineID, BootID: v.node.BootID, Retry: p.Retry, Turn: p.Turn,
+			PodUID: string(pod.UID), MachineID: v.node.MachineID, BootID: v.node.BootID, Retry: p.Retry, Turn: p.Turn, Repairs: p.Repairs,
 		})
+		if p.Previous != p.Revision {
+			next.Previous = p.Previous
+		}
 		next.Reason, next.Message = d.proof(v)
 		if d.stepOf(v, p) == observed.StepVerify {
 			next.Reason, next.Message = string(Verified), "the command of verify exited 0 under the runtime"
@@ -242,6 +249,10 @@ func (d *decider) holdOrTimeOut(v *visit, pod *observed.Pod, reason Reason, mess
 	due := p.Since.Add(d.timeout(v))
 	if d.snap.Time.Before(due) {
 		d.holdUntil(v, reason, due, message)
+		return
+	}
+	if by := v.taken(); by != "" {
+		d.interrupt(v, pod, by)
 		return
 	}
 	failure := TimedOut
@@ -288,8 +299,11 @@ func (d *decider) failAs(v *visit, next *observed.Progress, reason Reason, messa
 	next.Phase, next.Since = observed.PhaseFailed, d.snap.Time
 	next.Reason, next.Message = string(reason), message
 	// One that gives its place back is in service.
-	next.Cordoned = next.Cordoned && !d.passedOver(v)
-	d.keep(v)
+	passedOver := d.passedOver(v, next)
+	next.Cordoned = next.Cordoned && !passedOver
+	if !passedOver {
+		d.keep(v)
+	}
 	ready := d.readyLabel(v.with(next))
 	if !v.node.Ready {
 		// What was there before may be broken as well.
@@ -315,6 +329,12 @@ func (d *decider) begin(v *visit, revision string, operation observed.Operation)
 	next.Cordoned = v.cordonedByUs()
 	if p := v.state.Progress; p != nil {
 		next.Previous, next.Attempted = installed(p), attempted(p)
+		switch {
+		case p.Phase == observed.PhaseReady && p.Reason == string(HandlerLost) && p.Revision == revision:
+			next.Repairs = d.repairsInARow(p) + 1
+		case emptied(v):
+			next.Repairs = p.Repairs
+		}
 		return p.Next(next)
 	}
 	return &next
@@ -328,10 +348,8 @@ func installed(p *observed.Progress) string {
 	return p.Previous
 }
 
-// failedInSoak tells whether an operation was done before the node, or the payload that stays, failed.
-func failedInSoak(p *observed.Progress) bool {
-	return p.Phase == observed.PhaseFailed && (p.Reason == string(NotReadyInSoak) || p.Reason == string(PayloadNotReady))
-}
+// failedInSoak reports whether an operation was done before the node, or the payload that stays, failed.
+func failedInSoak(p *observed.Progress) bool { return p.FailedAfter() }
 
 // attempted is the revision whose command last began on a node, "" if none ever did. One that may have begun counts.
 func attempted(p *observed.Progress) string {

@@ -72,6 +72,9 @@ func (d *decider) sortOffers() {
 
 // walk looks at every node for one runtime: what is under way goes on, what wants a turn is queued.
 func (d *decider) walk(index int) {
+	if d.leftAlone(index) {
+		return
+	}
 	r := &d.plan.Runtimes[index]
 	d.sums = append(d.sums, newSummary(r))
 	sum := &d.sums[len(d.sums)-1]

@@ -122,6 +122,9 @@ func (d *decider) some(index int, left []int, w *spec.Wave) (members, others []i
 // rankOf is how much speaks for a node in a wave by count: that it is done, has its turn, can be worked on, or none of these.
 func (d *decider) rankOf(index, i int, soak time.Duration) int {
 	r, node, s := &d.plan.Runtimes[index], &d.snap.Nodes[i], d.stands[index][i].state
+	if stuck(s) {
+		return 3
+	}
 	current := s != nil && s.Progress != nil && r.Current(s.Progress.Revision)
 	soaked := current && s.Progress.Phase == observed.PhaseReady && s.Ready != ""
 	if soaked && d.snap.Time.Before(s.Progress.Since.Add(soak)) {
@@ -169,13 +172,18 @@ func (d *decider) openWave(index int) {
 		switch {
 		case c.done[i]:
 			at.done++
+		case stuck(s):
+			at.failed++
 		case s != nil && s.Progress != nil && s.Progress.Phase == observed.PhaseFailed && r.Current(s.Progress.Revision) && (s.Retry == "" || s.Retry == s.Progress.Retry):
 			at.failed++
 		case s != nil && s.Progress != nil && s.Progress.Phase == observed.PhaseReady && r.Current(s.Progress.Revision) && d.hasTurn(r.Name, node):
 			at.soaking++
 			at.until = later(at.until, s.Progress.Since.Add(c.waves[n].soak))
-		case d.idle(node, s) && !d.hasTurn(r.Name, node):
+		case d.idle(node, s) && (!d.hasTurn(r.Name, node) || (s != nil && s.Progress != nil && s.Progress.Phase == observed.PhaseFailed)):
+			// One that failed keeps its place, and is left alone all the same.
 			at.idle++
+		default:
+			at.open = append(at.open, node.Name)
 		}
 	}
 	for c.open < len(c.waves) && stands[c.open].over(c.waves[c.open].nodes) {
@@ -203,6 +211,8 @@ func later(a, b time.Time) time.Time {
 // waveStands is how the nodes of a wave stand.
 type waveStands struct {
 	done, failed, soaking, idle int
+	// open are those that the wave waits for, by name.
+	open []string
 	// until is when the last of those that soak now has done so.
 	until time.Time
 }
@@ -218,7 +228,20 @@ func (s *waveStands) words(w *wave) string {
 	case s.done == 0 && s.failed+s.idle == w.nodes:
 		return fmt.Sprintf("waiting for wave %s, which has shown nothing yet: of its %d nodes %d failed, and %d are held, NotReady, cordoned, being deleted or under others' maintenance", w.name, w.nodes, s.failed, s.idle)
 	}
-	return fmt.Sprintf("waiting for wave %s: %d of %d nodes done", w.name, s.done, w.nodes)
+	words := fmt.Sprintf("waiting for wave %s: %d of %d nodes done", w.name, s.done, w.nodes)
+	if len(s.open) > 0 {
+		words += "; not done: " + few(s.open)
+	}
+	return words
+}
+
+// stuck reports whether a node waits for people, whatever the spec asks for: its uninstall failed, or its progress cannot be read.
+func stuck(s *observed.State) bool {
+	if s == nil {
+		return false
+	}
+	p := s.Progress
+	return s.Problem != "" || (p != nil && p.Phase == observed.PhaseFailed && p.Operation == observed.Uninstall && (s.Retry == "" || s.Retry == p.Retry))
 }
 
 // wave is the one that a node belongs to, nil where there are none or the node is not to be installed.

@@ -22,7 +22,7 @@ func TestWaves(t *testing.T) {
 			        b  kata  -  -  label canary=yes
 			        c  kata  -  -  label canary=yes`,
 			want: `book b install new
-			       hold a WaitingForWave "waiting for wave canary: 0 of 2 nodes done"
+			       hold a WaitingForWave "waiting for wave canary: 0 of 2 nodes done; not done: b, c"
 			       hold b WaitingForTurn "the turn is being booked"
 			       hold c BudgetUsed "1 of 1 nodes out of service: b"`,
 		},
@@ -44,7 +44,7 @@ func TestWaves(t *testing.T) {
 			       book c install new
 			       hold a WaitingForTurn "the turn is being booked"
 			       hold c WaitingForTurn "the turn is being booked"
-			       hold d WaitingForWave "waiting for wave early: 0 of 2 nodes done"`,
+			       hold d WaitingForWave "waiting for wave early: 0 of 2 nodes done; not done: a, c"`,
 		},
 		"a wave by count is over when so many nodes are done, whichever": {
 			spec: `waves: "[{name: one, nodes: 1}]"`,
@@ -105,10 +105,10 @@ func TestWaves(t *testing.T) {
 			        d  kata  Ready  old  since 3h`,
 			want: `book b install new
 			       move ReturnTurn a Ready old ready
-			       hold a WaitingForWave "waiting for wave canary: 0 of 1 nodes done"
+			       hold a WaitingForWave "waiting for wave canary: 0 of 1 nodes done; not done: b"
 			       hold b WaitingForTurn "the turn is being booked"
-			       hold c WaitingForWave "waiting for wave canary: 0 of 1 nodes done"
-			       hold d WaitingForWave "waiting for wave canary: 0 of 1 nodes done"`,
+			       hold c WaitingForWave "waiting for wave canary: 0 of 1 nodes done; not done: b"
+			       hold d WaitingForWave "waiting for wave canary: 0 of 1 nodes done; not done: b"`,
 		},
 		"what has begun in a later wave is finished": {
 			spec: inWaves,
@@ -126,7 +126,7 @@ func TestWaves(t *testing.T) {
 			want: `book a install new
 			       hold a WaitingForTurn "the turn is being booked"
 			       hold b BudgetUsed "1 of 1 nodes out of service: a"
-			       hold c WaitingForWave "waiting for wave canary: 0 of 1 nodes done"`,
+			       hold c WaitingForWave "waiting for wave canary: 0 of 1 nodes done; not done: b"`,
 		},
 		"a node that failed and was passed over waits for its wave": {
 			spec: `waves: "[{name: canary, nodeSelector: canary}]"
@@ -134,7 +134,7 @@ func TestWaves(t *testing.T) {
 			world: `a  kata  Failed  old  since 1h  failure InstallFailed  unbooked
 			        b  kata  Ready   old  since 3h  label canary=yes`,
 			want: `book b install new
-			       hold a WaitingForWave "waiting for wave canary: 0 of 1 nodes done"
+			       hold a WaitingForWave "waiting for wave canary: 0 of 1 nodes done; not done: b"
 			       hold b WaitingForTurn "the turn is being booked"`,
 		},
 		"an uninstall waits for no wave": {

@@ -54,6 +54,8 @@ var keys = []key[Runtime]{
 	{"paused", scalar(func(r *Runtime) *bool { return &r.Paused }, truth)},
 	{"deletionPolicy", scalar(func(r *Runtime) *DeletionPolicy { return &r.DeletionPolicy }, oneOf(DeletionBackground, DeletionForeground, DeletionOrphan))},
 	{"inUsePolicy", scalar(func(r *Runtime) *InUsePolicy { return &r.InUsePolicy }, oneOf(InUseWait, InUseEvict, InUseIgnore))},
+	{"deletionGrace", scalar(func(r *Runtime) **time.Duration { return &r.DeletionGrace }, grace)},
+	{"deselectionGrace", scalar(func(r *Runtime) **time.Duration { return &r.DeselectionGrace }, grace)},
 }
 
 // namesOf are the names of keys, in the same order.

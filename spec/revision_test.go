@@ -119,6 +119,8 @@ func TestWhatIsInTheRevision(t *testing.T) {
 		{"paused", "true", "false", false},
 		{"deletionPolicy", "Background", "Foreground", false},
 		{"inUsePolicy", "Wait", "Evict", false},
+		{"deletionGrace", "1m", "2m", false},
+		{"deselectionGrace", "1m", "2m", false},
 	} {
 		from, to := withKey(t, change.key, change.from), withKey(t, change.key, change.to)
 		if got := from.Revision() != to.Revision(); got != change.reinstalls {
@@ -217,5 +219,23 @@ func TestEqualMeaningGivesEqualRevisions(t *testing.T) {
 func TestTheNameIsNotInTheRevision(t *testing.T) {
 	if parseAll(t, "a", minimal()).Revision() != parseAll(t, "b", minimal()).Revision() {
 		t.Error("two runtimes of the same content have different revisions")
+	}
+}
+
+// Where an older revision comes into force again, what is installed is that revision, and how carefully is what people ask for today.
+func TestAnOlderRevisionIsRolledOutAsTheSpecOfTodaySays(t *testing.T) {
+	older := parseAll(t, "kata", minimalWith(map[string]string{"payloadImage": "payload:1", "maxUnavailable": "1", "deletionGrace": "1h", "deselectionGrace": "2h"}))
+	for _, today := range []*Runtime{
+		parseAll(t, "kata", minimalWith(map[string]string{"payloadImage": "payload:2", "maxUnavailable": "2", "deletionGrace": "0s", "deselectionGrace": "10m"})),
+		parseAll(t, "kata", minimalWith(map[string]string{"payloadImage": "payload:2"})),
+	} {
+		got := older.WithRolloutOf(today)
+		if got.Revision() != older.Revision() {
+			t.Errorf("the revision is %s, expected %s", got.Revision(), older.Revision())
+		}
+		if got.DeletionGrace != today.DeletionGrace || got.DeselectionGrace != today.DeselectionGrace || got.MaxUnavailable != today.MaxUnavailable {
+			t.Errorf("the graces are %v and %v, the budget %v, expected %v, %v and %v", got.DeletionGrace, got.DeselectionGrace, got.MaxUnavailable.String(),
+				today.DeletionGrace, today.DeselectionGrace, today.MaxUnavailable.String())
+		}
 	}
 }

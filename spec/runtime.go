@@ -62,6 +62,10 @@ type Runtime struct {
 	Paused         bool
 	DeletionPolicy DeletionPolicy
 	InUsePolicy    InUsePolicy
+	// DeletionGrace is how long the runtime may be without a spec before its nodes are uninstalled; nil is the controller's default.
+	DeletionGrace *time.Duration
+	// DeselectionGrace is how long a node's labels must not match before it counts as deselected; nil is the controller's default.
+	DeselectionGrace *time.Duration
 }
 
 // Hook is a command with an image of its own that runs before the install or after the uninstall.

@@ -130,6 +130,18 @@ func timeout(path *field.Path, text string) (time.Duration, *field.Error) {
 	return d, nil
 }
 
+// maxGrace is the longest time for which Longshore acts as if nothing had changed: what is longer is a pause or deletionPolicy: Orphan.
+const maxGrace = 24 * time.Hour
+
+// grace parses a time in which people may still think better of it; none, if so wished.
+func grace(path *field.Path, text string) (*time.Duration, *field.Error) {
+	d, err := parseDuration(text)
+	if err != nil || d < 0 || d > maxGrace {
+		return nil, field.Invalid(path, text, "expected a duration from 0s to 24h, such as 90s, 15m or 1h30m")
+	}
+	return &d, nil
+}
+
 var errTooLong = errors.New("too long")
 
 func parseDuration(text string) (time.Duration, error) {

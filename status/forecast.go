@@ -176,6 +176,10 @@ func (f *forecaster) round() bool {
 		f.mark(bad.Runtime, bad.Revision, map[string]string{observed.AnnotationBad: observed.Bad{To: bad.To, Reason: bad.Reason, Time: f.snap.Time}.Text()})
 		changed = true
 	}
+	for _, proven := range decision.Proven {
+		// That changes what comes later, and asks for no other round.
+		f.mark(proven.Runtime, proven.Revision, map[string]string{observed.AnnotationProven: f.snap.Time.Format(time.RFC3339)})
+	}
 	if decision.Turns != nil {
 		f.snap.Turns.Booked, changed = decision.Turns, true
 	}

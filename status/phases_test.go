@@ -129,12 +129,12 @@ func node(name string, p *observed.Progress) observed.Node {
 func TestEveryNodeIsReportedWithTheReasonWhyItWaits(t *testing.T) {
 	since := now.Add(-time.Minute)
 	snap, plan, decision := world(
-		node("done", &observed.Progress{Phase: observed.PhaseReady, Revision: "a1", Attempt: 1, Since: since, Reason: "HandlersReported", Message: "the node reports handler kata"}),
-		node("failed", &observed.Progress{Phase: observed.PhaseFailed, Revision: "a1", Attempt: 3, Since: since, Reason: "InstallFailed", Message: "exited 3"}),
+		node("done", &observed.Progress{Phase: observed.PhaseReady, Operation: observed.Install, Revision: "a1", Attempt: 1, Since: since, Reason: "HandlersReported", Message: "the node reports handler kata"}),
+		node("failed", &observed.Progress{Phase: observed.PhaseFailed, Operation: observed.Install, Revision: "a1", Attempt: 3, Since: since, Reason: "InstallFailed", Message: "exited 3"}),
 		node("fresh", nil),
-		node("old", &observed.Progress{Phase: observed.PhaseReady, Revision: "a0", Since: since, Reason: "HandlersReported"}),
+		node("old", &observed.Progress{Phase: observed.PhaseReady, Operation: observed.Install, Revision: "a0", Since: since, Reason: "HandlersReported"}),
 		node("others", nil),
-		node("soaking", &observed.Progress{Phase: observed.PhaseReady, Revision: "a1", Since: since}),
+		node("soaking", &observed.Progress{Phase: observed.PhaseReady, Operation: observed.Install, Revision: "a1", Since: since}),
 	)
 	plan.Runtimes[0].Targets[4] = desired.Target{}
 	decision.Holds = []rollout.Hold{
@@ -144,11 +144,11 @@ func TestEveryNodeIsReportedWithTheReasonWhyItWaits(t *testing.T) {
 		{Node: "fresh", Runtime: "another", Reason: rollout.Held, Message: "not for kata"},
 	}
 	want := []NodeReport{
-		{Node: "done", Phase: "Ready", Revision: "a1", Attempt: 1, Since: since, Reason: "HandlersReported", Message: "the node reports handler kata", Done: true},
-		{Node: "failed", Phase: "Failed", Revision: "a1", Attempt: 3, Since: since, Reason: "InstallFailed", Message: "exited 3"},
+		{Node: "done", Phase: "Ready", Operation: observed.Install, Revision: "a1", Attempt: 1, Since: since, Reason: "HandlersReported", Message: "the node reports handler kata", Done: true},
+		{Node: "failed", Phase: "Failed", Operation: observed.Install, Revision: "a1", Attempt: 3, Since: since, Reason: "InstallFailed", Message: "exited 3"},
 		{Node: "fresh", Phase: "Pending", Reason: "BudgetUsed", Message: "1 of 1 nodes out of service: failed"},
-		{Node: "old", Phase: "Ready", Revision: "a0", Since: since, Reason: "BudgetUsed", Message: "1 of 1 nodes out of service: failed"},
-		{Node: "soaking", Phase: "Ready", Revision: "a1", Since: since, Reason: "Soaking", Message: "installed; watched"},
+		{Node: "old", Phase: "Ready", Operation: observed.Install, Revision: "a0", Since: since, Reason: "BudgetUsed", Message: "1 of 1 nodes out of service: failed"},
+		{Node: "soaking", Phase: "Ready", Operation: observed.Install, Revision: "a1", Since: since, Reason: "Soaking", Message: "installed; watched"},
 	}
 	report := Of(snap, plan, decision)
 	if diff := cmp.Diff(want, report.Runtimes[0].Nodes); diff != "" {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ const (
 	Conflict     Phase = "Conflict"
 	Uninstalling Phase = "Uninstalling"
 	Superseded   Phase = "Superseded"
+	RollingBack  Phase = "RollingBack"
 )
 
 // Report is how every runtime and every node of it stands.
@@ -61,6 +63,8 @@ type RuntimeReport struct {
 	Superseded []string `json:"superseded,omitempty"`
 	// Tainted says that the payload is not the spec's, "" where it is.
 	Tainted string `json:"tainted,omitempty"`
+	// Panic is what the code failed with that reports on the runtime, with its stack, "" where it did not fail.
+	Panic string `json:"panic,omitempty"`
 }
 
 // Condition is one fact about a spec, in the form that Kubernetes objects have it.
@@ -80,9 +84,44 @@ func Of(snap *observed.Snapshot, plan *desired.Plan, decision *rollout.Decision)
 		if r.Source == nil && len(r.History) == 0 && r.Carrying == 0 {
 			continue
 		}
-		report.Runtimes = append(report.Runtimes, o.runtime(r, sum))
+		report.Runtimes = append(report.Runtimes, o.isolated(r, sum))
 	}
 	return report
+}
+
+// isolated is the report of a runtime. A panic there says so, and ends no other report.
+func (o *reporter) isolated(r *desired.Runtime, sum *rollout.Summary) (report RuntimeReport) {
+	defer func() {
+		if failed := recover(); failed != nil {
+			report = RuntimeReport{Name: r.Name, Total: sum.Total, Done: sum.Done, BudgetUsed: sum.Used, Budget: sum.Allowed, Panic: fmt.Sprintf("%v\n%s", failed, debug.Stack())}
+			if r.Source != nil {
+				report.Spec = r.Source.Name
+			}
+			report.fail(fmt.Sprint(failed))
+		}
+	}()
+	return o.runtime(r, sum)
+}
+
+// Fail has a runtime say that Longshore failed with an internal error when it looked at it, or wrote for it.
+func (r *Report) Fail(runtime, what string) {
+	for i := range r.Runtimes {
+		if r.Runtimes[i].Name == runtime {
+			r.Runtimes[i].fail(what)
+		}
+	}
+}
+
+// PanicWords say what an internal error means for a runtime.
+func PanicWords(what string) string {
+	return "Longshore failed with an internal error and leaves the runtime alone; the controller's log has the stack, please report it: " + what
+}
+
+func (r *RuntimeReport) fail(what string) {
+	r.Phase, r.Message = Halted, PanicWords(what)
+	r.Conditions = append(slices.DeleteFunc(r.Conditions, func(c Condition) bool { return c.Type == "Halted" || c.Type == "Ready" }),
+		Condition{Type: "Ready", Status: "False", Reason: string(Halted)},
+		Condition{Type: "Halted", Status: "True", Reason: string(rollout.InternalError), Message: r.Message})
 }
 
 // reporter finds what a decision says about a node.
@@ -172,23 +211,27 @@ func (r *RuntimeReport) done() int {
 
 // phaseOf is the table of phases: the first line that fits.
 //
+//	Longshore fails with an internal error       Halted
 //	another runtime has what this one asks for   Conflict
 //	the newest data is not valid                 Invalid
 //	the spec is gone, its policy was Orphan      Ready
 //	the spec is gone                             Uninstalling
-//	the newest revision is bad                   Halted
+//	the newest revision is bad, nodes go back    RollingBack
+//	the same, and all are back, or cannot go     Halted
 //	too many nodes failed, or none is selected   Halted
 //	paused with nodes left to do                 Paused
 //	every node is done                           Ready
 //	otherwise                                    Progressing
 func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.Hold) (Phase, string) {
 	switch {
+	case sum.Halted == rollout.InternalError:
+		return Halted, sum.HaltedMessage
 	case r.Stale:
 		return Conflict, r.Conflict
 	case r.Conflict != "":
-		return Conflict, r.Conflict + lastGood(r)
+		return Conflict, r.Conflict + lastGood(r) + pausedWords(r)
 	case len(r.Errors) > 0:
-		return Invalid, errorsText(r.Errors) + lastGood(r)
+		return Invalid, errorsText(r.Errors) + lastGood(r) + pausedWords(r)
 	case r.Orphaned:
 		return Ready, fmt.Sprintf("the spec is gone since %s; %d nodes keep the runtime, because its deletionPolicy was Orphan", r.Vanished.UTC().Format(time.RFC3339), r.Carrying)
 	case r.Source == nil && !r.Vanished.IsZero() && !r.Removing:
@@ -197,6 +240,8 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 		return Uninstalling, fmt.Sprintf("%d nodes left%s%s", sum.Total, why(sum, holds), letGo(r))
 	case r.Spec == nil || r.Prepare != nil:
 		return Progressing, "the revision is being prepared"
+	case r.Bad != nil && sum.Halted == "" && goingBack(r, sum):
+		return RollingBack, badWords(r, sum) + tail(sum, holds)
 	case r.Bad != nil:
 		return Halted, badWords(r, sum) + tail(sum, holds)
 	case sum.Halted != "":
@@ -213,10 +258,29 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 	return Progressing, fmt.Sprintf("%d of %d nodes done%s", sum.Done, sum.Total, why(sum, holds))
 }
 
+// goingBack reports whether nodes still have to go back to the revision before a bad one, or have to be uninstalled.
+func goingBack(r *desired.Runtime, sum *rollout.Summary) bool {
+	left := -sum.Done
+	for i := range r.Targets {
+		if r.Targets[i].Want == desired.Installed || r.Targets[i].Want == desired.Removed {
+			left++
+		}
+	}
+	return left > 0
+}
+
+// pausedWords says that people paused a runtime whose spec is not in force, "" where nobody did.
+func pausedWords(r *desired.Runtime) string {
+	if r.Pause == nil {
+		return ""
+	}
+	return fmt.Sprintf("; people paused the runtime (%q)", r.Pause.Reason)
+}
+
 // GivenUpWords says what becomes of nodes when a revision is bad, and why it is.
 func GivenUpWords(revision string, bad *observed.Bad) string {
 	if bad.To == "" {
-		return fmt.Sprintf("revision %s is given up and uninstalled, for there is none to go back to: %s", revision, bad.Reason)
+		return fmt.Sprintf("revision %s is given up, and there is none to go back to: nodes that offer the runtime keep it, the others are uninstalled: %s", revision, bad.Reason)
 	}
 	return fmt.Sprintf("revision %s is given up, and nodes go back to revision %s: %s", revision, bad.To, bad.Reason)
 }
@@ -346,7 +410,24 @@ func (r *RuntimeReport) Annotations(data map[string]string) map[string]string {
 	if r.Revision != "" {
 		out[observed.SpecRevision] = r.Revision
 	}
+	if warnings := r.warnings(); warnings != "" {
+		out[observed.SpecWarnings] = warnings
+	}
 	return out
+}
+
+// maxWarnings is how long the flat text of all warnings is at most, in bytes.
+const maxWarnings = 8 << 10
+
+// warnings are what people should know, a line each, "" for nothing.
+func (r *RuntimeReport) warnings() string {
+	var lines []string
+	for _, c := range r.Conditions {
+		if c.Type == "Warning" || c.Type == "Tainted" {
+			lines = append(lines, c.Reason+": "+strings.Join(strings.Fields(c.Message), " "))
+		}
+	}
+	return observed.Shorten(strings.Join(lines, "\n"), maxWarnings)
 }
 
 // SupersededAnnotations are the status annotations of a spec that another one of the same runtime has replaced.

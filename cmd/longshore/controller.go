@@ -135,11 +135,17 @@ func (p *process) serve(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+	switch err := cluster.WatchPoolMemory(ctx); {
+	case apierrors.IsForbidden(err):
+		p.log.Warn("pools are remembered in their own annotations only: apply the roles of this version and restart", zap.Error(err))
+	case err != nil:
+		return err
+	}
 	p.cluster = cluster
 	writer := apply.New(p.kube, cluster, p.options.namespace, p.options.system)
 	p.controller = controller.New(controller.Ports{
 		Reader: cluster, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer,
-		Sight: cluster, Evictions: writer, Finalizer: writer,
+		Sight: cluster, Evictions: writer, Finalizer: writer, Memory: writer,
 		Events:   apply.NewEvents(broadcaster.NewRecorder(scheme.Scheme, observed.Manager), p.options.namespace),
 		Renderer: p.renderer, Clock: clock.RealClock{}, Log: p.log, Metrics: controller.NewMetrics(p.registry),
 		PauseImage: p.options.pauseImage,

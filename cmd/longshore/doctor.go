@@ -201,6 +201,7 @@ var rights = []right{
 	{withSpecs, "", "secrets", "longshore-pull", []string{"patch"}},
 	{withController, "", "configmaps", "", []string{"create"}},
 	{withController, "", "configmaps", "longshore-turns", []string{"get", "list", "watch", "update"}},
+	{withController, "", "configmaps", "longshore-pools", []string{"get", "list", "watch", "update"}},
 	{withController, "coordination.k8s.io", "leases", "", []string{"create"}},
 	{withController, "coordination.k8s.io", "leases", "longshore", []string{"get", "update"}},
 }
@@ -321,6 +322,11 @@ func (d *doctor) cluster(ctx context.Context) {
 func (d *doctor) objects(v *view) {
 	if v.snap.Turns.Problem != "" {
 		d.wrong("nothing has to be done: the next write leaves it out", "somebody else wrote into ConfigMap %s/%s: %s", d.system, observed.TurnsName, v.snap.Turns.Problem)
+	}
+	for i := range v.plan.Pools {
+		if p := &v.plan.Pools[i]; p.Unremembered != "" {
+			d.wrong("have fewer pools, or smaller ones", "pool %q in ConfigMap %s/%s: %s", p.Source.Pool, d.namespace, p.Source.Name, p.Unremembered)
+		}
 	}
 	for _, name := range v.plan.Unmeant {
 		d.wrong("correct it", "ConfigMap %s/%s names the runtime %q, which has no spec", d.namespace, observed.PayloadConfigName, name)

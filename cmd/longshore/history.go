@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -24,6 +25,8 @@ type historyEntry struct {
 	Nodes int `json:"nodes"`
 	// Goal is true for the revision that nodes should carry.
 	Goal bool `json:"goal,omitempty"`
+	// Proven is true where the spec was once Ready at the revision.
+	Proven bool `json:"proven,omitempty"`
 	// Bad says why the revision is given up, Problem why its snapshot cannot be read.
 	Bad     string `json:"bad,omitempty"`
 	Problem string `json:"problem,omitempty"`
@@ -34,8 +37,9 @@ func historyCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history RUNTIME",
 		Short: "List the revisions of a runtime",
-		Long:  "List the revisions of a runtime that the cluster still knows, the newest first: what each was made from, how many nodes carry it, and which are given up.",
-		Args:  cobra.ExactArgs(1),
+		Long: `List the revisions of a runtime that the cluster still knows, the newest first: what each was made from, how many nodes carry it, which are given up, and which are proven.
+The spec was once Ready at a proven revision.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(); err != nil {
 				return usageError{err}
@@ -77,7 +81,7 @@ func history(v *view, name string) ([]historyEntry, error) {
 	for _, rev := range r.History {
 		e := historyEntry{
 			Revision: rev.Revision, Number: rev.Number, Created: rev.Created, Payload: rev.Annotations[observed.AnnotationPayload],
-			Nodes: carry[rev.Revision], Goal: r.Goal == rev && !r.GivenUp(), Problem: rev.Problem,
+			Nodes: carry[rev.Revision], Goal: r.Goal == rev && !r.GivenUp(), Proven: rev.Proven(), Problem: rev.Problem,
 		}
 		var data map[string]string
 		if e.Payload == "" && json.Unmarshal([]byte(rev.Annotations[observed.AnnotationSpec]), &data) == nil {
@@ -104,13 +108,17 @@ func printHistory(out io.Writer, output string, entries []historyEntry, now time
 }
 
 func (e *historyEntry) remarks() string {
+	var remarks []string
 	switch {
 	case e.Problem != "":
-		return "its snapshot cannot be read: " + e.Problem
+		remarks = append(remarks, "its snapshot cannot be read: "+e.Problem)
 	case e.Bad != "":
-		return "given up: " + e.Bad
+		remarks = append(remarks, "given up: "+e.Bad)
 	case e.Goal:
-		return "what nodes should carry"
+		remarks = append(remarks, "what nodes should carry")
 	}
-	return ""
+	if e.Proven {
+		remarks = append(remarks, "proven")
+	}
+	return strings.Join(remarks, "; ")
 }

@@ -27,6 +27,8 @@ type peopleOptions struct {
 	dryRun bool
 	reason string
 	to     string
+	// deselected is for nodes that lost their labels, and not for a pause.
+	deselected bool
 }
 
 func (o *peopleOptions) command(env *environment, cmd *cobra.Command, do func(*person, context.Context) error) *cobra.Command {
@@ -41,7 +43,7 @@ func (o *peopleOptions) command(env *environment, cmd *cobra.Command, do func(*p
 		if err != nil {
 			return err
 		}
-		p, err := newPerson(o, kube, lookAt(snap), args, env.stdout)
+		p, err := newPerson(o, kube, lookAt(snap), args, env)
 		if err != nil {
 			return err
 		}
@@ -55,8 +57,8 @@ func pauseCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pause RUNTIME",
 		Short: "Let no further node begin",
-		Long: `Let no further node begin with anything for a runtime. Nodes under way finish. The pause is an annotation on the spec, outlives that under whatever name, and ends
-only with longshore resume. It holds no uninstall up whose spec was deleted.`,
+		Long: `Let no further node begin with anything for a runtime. Nodes under way finish. The pause is an annotation on the spec. The controller remembers it: it outlives the ConfigMap
+and the annotation, and ends only with longshore resume. A spec that is Invalid is paused as well. A pause holds no uninstall up whose spec was deleted.`,
 		Example: `  longshore pause kata --reason "INC-4711"`,
 		Args:    cobra.ExactArgs(1),
 	}
@@ -66,7 +68,19 @@ only with longshore resume. It holds no uninstall up whose spec was deleted.`,
 
 func resumeCommand(env *environment) *cobra.Command {
 	o := &peopleOptions{}
-	return o.command(env, &cobra.Command{Use: "resume RUNTIME", Short: "End a pause", Args: cobra.ExactArgs(1)}, (*person).resume)
+	cmd := &cobra.Command{
+		Use:   "resume RUNTIME",
+		Short: "End a pause, or let nodes be uninstalled that lost their labels",
+		Long: `End a pause: longshore.dev/pause becomes "false" on the spec. Only that ends a pause; to take the annotation off does not.
+
+With --deselected, let nodes be uninstalled that lost the labels of the selector. Where many nodes lose them at once, Longshore uninstalls none of them and waits for this word.
+Look at the number of nodes with --dry-run first. This ends no pause.`,
+		Example: `  longshore resume kata
+  longshore resume --deselected kata --dry-run`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().BoolVar(&o.deselected, "deselected", false, "uninstall the nodes that lost their labels, although they are many; a pause stays")
+	return o.command(env, cmd, (*person).resume)
 }
 
 func retryCommand(env *environment) *cobra.Command {
@@ -82,21 +96,6 @@ no second one.`,
 	}, (*person).retry)
 }
 
-func rollbackCommand(env *environment) *cobra.Command {
-	o := &peopleOptions{}
-	cmd := &cobra.Command{
-		Use:   "rollback RUNTIME",
-		Short: "Take nodes back to an earlier revision",
-		Long: `Take nodes back to an earlier revision, within the budget. The revision that the spec asks for is given up until its data changes or longshore retry has it tried again; the
-spec in Git stays as it is.`,
-		Example: `  longshore history kata
-  longshore rollback kata --to a1b2c3d4e5`,
-		Args: cobra.ExactArgs(1),
-	}
-	cmd.Flags().StringVar(&o.to, "to", "", "the revision; by default the newest one before that is not bad itself")
-	return o.command(env, cmd, (*person).rollback)
-}
-
 // person is somebody who says something about one runtime.
 type person struct {
 	*peopleOptions
@@ -105,10 +104,12 @@ type person struct {
 	r     *desired.Runtime
 	nodes []string
 	out   io.Writer
+	// warnings go elsewhere than what was done.
+	warnings io.Writer
 }
 
-func newPerson(o *peopleOptions, kube kubernetes.Interface, v *view, args []string, out io.Writer) (*person, error) {
-	p := &person{peopleOptions: o, kube: kube, view: v, nodes: args[1:], out: out}
+func newPerson(o *peopleOptions, kube kubernetes.Interface, v *view, args []string, env *environment) (*person, error) {
+	p := &person{peopleOptions: o, kube: kube, view: v, nodes: args[1:], out: env.stdout, warnings: env.stderr}
 	i := slices.IndexFunc(v.plan.Runtimes, func(r desired.Runtime) bool { return r.Name == args[0] })
 	if i < 0 {
 		return nil, fmt.Errorf("runtime %q: no spec, no snapshot and no node of that name is in the cluster", args[0])
@@ -141,34 +142,100 @@ func (p *person) pause(ctx context.Context) error {
 	if err := p.annotateSpec(ctx, s, map[string]any{observed.AnnotationPause: p.reason}); err != nil {
 		return err
 	}
-	return p.say("runtime %q is paused: no further node begins, nodes under way finish. To go on: longshore resume %s", p.r.Name, p.r.Name)
+	besides := ""
+	if phase, why := p.notInForce(); phase != "" {
+		besides = fmt.Sprintf(". ConfigMap %q is %s besides, and nothing new of it starts before that is mended: %s", s.Name, phase, why)
+	}
+	return p.say("runtime %q is paused: no further node begins, nodes under way finish. To go on: longshore resume %s%s", p.r.Name, p.r.Name, besides)
 }
 
 func (p *person) resume(ctx context.Context) error {
 	s, err := p.spec()
-	if err != nil {
+	switch {
+	case err != nil:
+		return err
+	case p.deselected:
+		return p.uninstallDeselected(ctx, s)
+	case p.r.Pause == nil && !p.pausedByPeople() && p.pausedBySpec():
+		return fmt.Errorf("runtime %q is paused by its spec: take data.paused out of ConfigMap %q, or out of what it is made from", p.r.Name, s.Name)
+	case p.r.Pause == nil && !p.pausedByPeople():
+		return p.say("runtime %q is not paused%s", p.r.Name, p.lostLabels())
+	}
+	// An annotation that is not there says nothing: the pause is remembered elsewhere, and only a word ends it.
+	if err := p.annotateSpec(ctx, s, map[string]any{observed.AnnotationPause: observed.Resumed}); err != nil {
 		return err
 	}
-	_, said := s.People[observed.AnnotationPause]
-	if !said && p.r.Pause == nil {
-		if p.r.Spec != nil && p.r.Spec.Paused {
-			return fmt.Errorf("runtime %q is paused by its spec: take data.paused out of ConfigMap %q, or out of what it is made from", p.r.Name, s.Name)
-		}
-		return p.say("runtime %q is not paused", p.r.Name)
+	if p.pausedBySpec() {
+		return p.say("people pause runtime %q no more, but its spec does: take data.paused out of ConfigMap %q, or out of what it is made from%s", p.r.Name, s.Name, p.lostLabels())
 	}
-	// What was said on an earlier ConfigMap is ended by a word on this one; what was said on this one is taken back.
-	var word any
-	if p.r.Pause != nil && p.r.Pause.On != string(s.UID) {
-		word = observed.Resumed
-	}
-	if err := p.annotateSpec(ctx, s, map[string]any{observed.AnnotationPause: word}); err != nil {
-		return err
-	}
-	return p.say("runtime %q goes on", p.r.Name)
+	return p.say("runtime %q goes on%s", p.r.Name, p.lostLabels())
 }
 
+// pausedByPeople goes by the newest word, also where the controller has not heard it yet.
+func (p *person) pausedByPeople() bool {
+	if word, said := p.r.Source.People[observed.AnnotationPause]; said {
+		return word != observed.Resumed
+	}
+	return p.r.Pause != nil
+}
+
+func (p *person) pausedBySpec() bool { return p.r.Spec != nil && p.r.Spec.Paused }
+
+// whilePaused says that what people want waits for the end of a pause, "" where nothing is paused.
+func (p *person) whilePaused() string {
+	switch {
+	case p.pausedByPeople():
+		return "; the runtime is paused, and no node begins before: longshore resume " + p.r.Name
+	case p.pausedBySpec():
+		return fmt.Sprintf("; the runtime is paused by data.paused of ConfigMap %q, and no node begins before that is gone", p.r.Source.Name)
+	}
+	return ""
+}
+
+// lostLabels says that the end of a pause does not have nodes uninstalled that lost their labels, "" where there are none.
+func (p *person) lostLabels() string {
+	if p.r.Lost == nil || p.r.Lost.Halted == "" {
+		return ""
+	}
+	return fmt.Sprintf("; it is halted all the same, because %d nodes lost their labels: longshore resume --deselected %s has them uninstalled", p.deselectedNodes(), p.r.Name)
+}
+
+// uninstallDeselected agrees to the uninstall of nodes that lost their labels.
+func (p *person) uninstallDeselected(ctx context.Context, s *observed.Spec) error {
+	switch lost := p.r.Lost; {
+	case p.r.NothingSelected:
+		return fmt.Errorf("runtime %q: the selector of ConfigMap %q was edited and matches no node, and nothing is uninstalled for that: edit the selector, or delete the spec to have the runtime uninstalled",
+			p.r.Name, s.Name)
+	case lost == nil:
+		return fmt.Errorf("no node of runtime %q lost its labels, so that nothing waits for --deselected", p.r.Name)
+	case lost.Halted == "":
+		return fmt.Errorf("no uninstall of runtime %q waits for --deselected: that %d nodes lost their labels was agreed to at %s", p.r.Name, lost.Nodes, lost.Time.UTC().Format(time.RFC3339))
+	}
+	if err := p.annotateSpec(ctx, s, map[string]any{observed.AnnotationUninstallDeselected: p.now()}); err != nil {
+		return err
+	}
+	return p.say("runtime %q is uninstalled from %d of %d nodes that carry it, within its budget: their labels do not match the selector %q%s",
+		p.r.Name, p.deselectedNodes(), p.r.Carrying, p.r.Spec.NodeSelectorText, p.whilePaused())
+}
+
+// deselectedNodes counts the nodes that carry the runtime and whose labels do not match.
+func (p *person) deselectedNodes() int {
+	count := 0
+	for i := range p.view.snap.Nodes {
+		n := &p.view.snap.Nodes[i]
+		state := n.State(p.r.Name)
+		if state.Carries() && !state.LabelsAlone() && !p.r.Spec.NodeSelector.Matches(&n.Labels) {
+			count++
+		}
+	}
+	return count
+}
+
+// now is a value that an annotation did not have before: a value that is repeated is not heard twice.
+func (p *person) now() string { return p.view.snap.Time.UTC().Format(time.RFC3339Nano) }
+
 func (p *person) retry(ctx context.Context) error {
-	value := p.view.snap.Time.UTC().Format(time.RFC3339Nano)
+	value := p.now()
 	all := len(p.nodes) == 0
 	if all {
 		for i := range p.view.snap.Nodes {
@@ -211,46 +278,6 @@ func (p *person) retry(ctx context.Context) error {
 		errs = append(errs, p.say("runtime %q is tried again on node %s", p.r.Name, name))
 	}
 	return errors.Join(errs...)
-}
-
-func (p *person) rollback(ctx context.Context) error {
-	s, err := p.spec()
-	if err != nil {
-		return err
-	}
-	if len(p.r.History) == 0 || p.r.Prepare != nil {
-		return fmt.Errorf("runtime %q: the controller has not prepared what the spec asks for yet; look again in a moment, or at longshore status %s", p.r.Name, p.r.Name)
-	}
-	from := p.r.History[0]
-	to, err := p.before(from)
-	if err != nil {
-		return err
-	}
-	if err := p.annotateSpec(ctx, s, map[string]any{observed.AnnotationRollback: from.Revision + " " + to}); err != nil {
-		return err
-	}
-	return p.say("runtime %q goes back from revision %s to %s, within its budget. To have %s tried again: longshore retry %s", p.r.Name, from.Revision, to, from.Revision, p.r.Name)
-}
-
-// before is the revision to go back to.
-func (p *person) before(from *observed.Revision) (string, error) {
-	if p.to == "" {
-		for _, rev := range p.r.History[1:] {
-			if rev.Content != nil && rev.Bad() == nil {
-				return rev.Revision, nil
-			}
-		}
-		return "", fmt.Errorf("runtime %q has no revision before %s to go back to", p.r.Name, from.Revision)
-	}
-	switch rev := p.r.Revision(p.to); {
-	case p.to == from.Revision:
-		return "", fmt.Errorf("--to: revision %s is the one that the spec asks for", p.to)
-	case rev == nil:
-		return "", fmt.Errorf("--to: runtime %q has no revision %q; longshore history %s lists those that there are", p.r.Name, p.to, p.r.Name)
-	case rev.Content == nil:
-		return "", fmt.Errorf("--to: the snapshot of revision %s cannot be read: %s", p.to, rev.Problem)
-	}
-	return p.to, nil
 }
 
 func (p *person) annotateSpec(ctx context.Context, s *observed.Spec, annotations map[string]any) error {
@@ -296,4 +323,9 @@ func (p *person) say(format string, args ...any) error {
 	}
 	_, err := fmt.Fprintln(p.out, plain(text))
 	return err
+}
+
+// warn tells what people should think of before they rely on what was done.
+func (p *person) warn(format string, args ...any) {
+	fmt.Fprintln(p.warnings, plain("warning: "+fmt.Sprintf(format, args...)))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/transport"
 
@@ -68,6 +69,10 @@ func (c *connection) observe(ctx context.Context, kube kubernetes.Interface, cha
 		return err
 	}
 	if err := cluster.MayRead(ctx); err != nil {
+		return err
+	}
+	// Whoever may not read that sees a pool that is refused as one that never was valid.
+	if err := cluster.WatchPoolMemory(ctx); err != nil && !apierrors.IsForbidden(err) {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -113,6 +113,7 @@ func (s *suite) sweep() {
 			s.kube.CoreV1().Pods("longshore").DeleteCollection(ctx, now, ours),
 			s.kube.NodeV1().RuntimeClasses().DeleteCollection(ctx, now, ours),
 			s.kube.CoreV1().ConfigMaps("longshore-system").Delete(ctx, "longshore-turns", now),
+			s.kube.CoreV1().ConfigMaps("longshore-system").Delete(ctx, "longshore-pools", now),
 			s.strip(ctx),
 		}
 		for _, err := range errs {

@@ -119,13 +119,17 @@ func begins(p observed.Phase) bool {
 }
 
 func (w *World) budget() (wrong string) {
-	w.begun(func(c *change, rt string, _, _ *observed.Progress) {
+	w.begun(func(c *change, rt string, _, after *observed.Progress) {
 		if e := w.turns.get(observed.TurnsName); w.overslept(c, rt) || w.out(&c.before.seen, rt) || e == nil || e.value.UID != c.by.view.Turns.UID {
 			// Where people have deleted what keeps two leaders apart, nothing does.
 			return
 		}
+		mends := w.mends(c.by.view, &c.before.seen, rt, after.Operation, after.Revision)
 		var out []string
 		for _, e := range w.nodes.now() {
+			if mends && failedAndReady(&e.value.seen, rt) {
+				continue
+			}
 			if p := e.value.seen.Progress(rt); w.out(&e.value.seen, rt) && (w.scene.OnFailure != "Continue" || p.Phase != observed.PhaseFailed) {
 				out = append(out, e.name)
 			}
@@ -165,8 +169,11 @@ func (w *World) overbooked(c *change) string {
 			continue
 		}
 		booked, pool, pooled := 0, 0, map[string]bool{}
+		mends := w.mends(c.by.view, node, t.Runtime, t.Operation, t.Revision)
 		for _, o := range c.turnsAfter.Booked {
-			if o.Runtime == t.Runtime {
+			if n := w.byUID(c.by.view, o); mends && o.Runtime == t.Runtime && n != nil && failedAndReady(n, o.Runtime) {
+				// It failed, and the pool counts it all the same.
+			} else if o.Runtime == t.Runtime {
 				booked++
 			}
 			if n := w.byUID(c.by.view, o); n != nil && n.Labels.Get(zoneLabel) == "1" && !pooled[n.Name] {
@@ -182,6 +189,28 @@ func (w *World) overbooked(c *change) string {
 		}
 	}
 	return ""
+}
+
+// mends reports whether an install brings a proven revision to a node that offers nothing. Nodes that failed and are Ready are not in its way.
+func (w *World) mends(view *observed.Snapshot, n *observed.Node, rt string, operation observed.Operation, revision string) bool {
+	if operation != observed.Install || n.Labels.Get(observed.ReadyKey(rt)) != "" {
+		return false
+	}
+	return revisionIn(view, rt, revision).Proven()
+}
+
+func revisionIn(view *observed.Snapshot, rt, revision string) *observed.Revision {
+	for i := range view.Revisions {
+		if view.Revisions[i].Name == observed.RevisionName(rt, revision) {
+			return &view.Revisions[i]
+		}
+	}
+	return nil
+}
+
+func failedAndReady(n *observed.Node, rt string) bool {
+	p := n.Progress(rt)
+	return n.Ready && p != nil && p.Phase == observed.PhaseFailed && p.Operation == observed.Install
 }
 
 func other(runtimes []string, not string) string {

@@ -40,6 +40,7 @@ type leader struct {
 	revisions sight[observed.Revision]
 	classes   sight[observed.RuntimeClass]
 	turns     sight[observed.Turns]
+	memory    sight[observed.PoolMemory]
 	workloads sight[observed.Workload]
 	looks     []string
 
@@ -108,7 +109,7 @@ type watch interface {
 }
 
 func (l *leader) watches() []watch {
-	return []watch{&l.specs, &l.nodes, &l.pods, &l.sets, &l.revisions, &l.classes, &l.turns, &l.workloads}
+	return []watch{&l.specs, &l.nodes, &l.pods, &l.sets, &l.revisions, &l.classes, &l.turns, &l.workloads, &l.memory}
 }
 
 // wallClock is the leader's clock. Nothing waits for it here.
@@ -133,7 +134,7 @@ func (w *World) newLeader() *leader {
 	l.sightAll()
 	l.wind()
 	l.loop = controller.New(controller.Ports{
-		Reader: l, Sight: l, Evictions: l, Finalizer: l, Rollout: l, Objects: l, Access: l, Pull: l, Revisions: l, Status: l, Events: nodeEvents{},
+		Reader: l, Sight: l, Evictions: l, Finalizer: l, Rollout: l, Objects: l, Access: l, Pull: l, Revisions: l, Status: l, Memory: l, Events: nodeEvents{},
 		Renderer: w.ports.Renderer, Clock: wallClock{clocktesting.NewFakeClock(w.now), l}, Log: zap.NewNop(), Metrics: w.ports.Metrics,
 	}, desired.DefaultOptions())
 	return l

@@ -44,6 +44,10 @@ func (l *leader) Snapshot(now time.Time) *observed.Snapshot {
 	for _, e := range l.turns.list() {
 		s.Turns = e.value
 	}
+	s.PoolMemory = &observed.PoolMemory{}
+	for _, e := range l.memory.list() {
+		s.PoolMemory = &e.value
+	}
 	s.Looks = l.seen()
 	l.view = s
 	return s
@@ -205,6 +209,17 @@ func (l *leader) Status(_ context.Context, s *observed.Spec, annotations map[str
 		e, err := l.w.storeStatus(s, annotations)
 		if err == nil {
 			l.specs.wrote(e)
+		}
+		return err
+	})
+}
+
+// Pools writes what is remembered of pools.
+func (l *leader) Pools(_ context.Context, before observed.PoolMemory, data map[string]string) error {
+	return l.do(text("memory of pools ", before.ResourceVersion), func(l *leader) error {
+		e, err := l.w.storeMemory(before, data)
+		if err == nil {
+			l.memory.wrote(e)
 		}
 		return err
 	})

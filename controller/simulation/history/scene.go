@@ -159,7 +159,7 @@ func newWorld(scene Scene, dice *rand.Rand, fixtures Fixtures, coverage *Coverag
 	w := &World{
 		dice: dice, now: start, scene: scene, ports: fixtures, coverage: coverage,
 		specs: newShelf[observed.Spec](), nodes: newShelf[*node](), pods: newShelf[*pod](), sets: newShelf[*set](), revisions: newShelf[observed.Revision](),
-		classes: newShelf[observed.RuntimeClass](), turns: newShelf[observed.Turns](), workloads: newShelf[observed.Workload](),
+		classes: newShelf[observed.RuntimeClass](), turns: newShelf[observed.Turns](), memory: newShelf[observed.PoolMemory](), workloads: newShelf[observed.Workload](),
 		machines: map[string]*machine{}, processes: map[types.UID]*process{}, wiped: map[string]bool{},
 	}
 	w.tell("scene", "%s", scene.String())

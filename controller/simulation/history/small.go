@@ -109,7 +109,7 @@ func newScribe(w *World) *leader {
 	l := &leader{w: w, name: "scribe", scribe: true}
 	l.wind()
 	l.loop = controller.New(controller.Ports{
-		Reader: l, Sight: l, Evictions: l, Finalizer: l, Rollout: l, Objects: l, Access: l, Pull: l, Revisions: l, Status: l, Events: nodeEvents{},
+		Reader: l, Sight: l, Evictions: l, Finalizer: l, Rollout: l, Objects: l, Access: l, Pull: l, Revisions: l, Status: l, Memory: l, Events: nodeEvents{},
 		Renderer: w.ports.Renderer, Clock: wallClock{clocktesting.NewFakeClock(w.now), l}, Log: zap.NewNop(), Metrics: w.ports.Metrics,
 	}, desired.Options{})
 	return l
@@ -165,7 +165,7 @@ func (l *leader) sightAll() {
 	w := l.w
 	l.specs, l.nodes, l.pods = see(l, w.specs), see(l, w.nodes), see(l, w.pods)
 	l.sets, l.revisions, l.classes = see(l, w.sets), see(l, w.revisions), see(l, w.classes)
-	l.turns, l.workloads = see(l, w.turns), see(l, w.workloads)
+	l.turns, l.workloads, l.memory = see(l, w.turns), see(l, w.workloads), see(l, w.memory)
 	l.seeAll()
 }
 
@@ -299,6 +299,7 @@ func (w *World) clone() *World {
 	c := *w
 	c.specs, c.nodes, c.pods, c.sets = w.specs.clone(), w.nodes.clone(), w.pods.clone(), w.sets.clone()
 	c.revisions, c.classes, c.turns, c.workloads = w.revisions.clone(), w.classes.clone(), w.turns.clone(), w.workloads.clone()
+	c.memory = w.memory.clone()
 	c.machines, c.processes = make(map[string]*machine, len(w.machines)), make(map[types.UID]*process, len(w.processes))
 	for name, m := range w.machines {
 		other := *m

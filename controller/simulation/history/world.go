@@ -70,6 +70,7 @@ type World struct {
 	revisions *shelf[observed.Revision]
 	classes   *shelf[observed.RuntimeClass]
 	turns     *shelf[observed.Turns]
+	memory    *shelf[observed.PoolMemory]
 	// workloads are pods of others, by node.
 	workloads  *shelf[observed.Workload]
 	doneLabels string
@@ -224,6 +225,24 @@ func (w *World) storeTurns(before observed.Turns, booked []observed.Turn) (*entr
 		after.UID = w.uid("turns")
 	}
 	return w.turns.put(w, observed.TurnsName, after), nil
+}
+
+// storeMemory is a create or an update of the ConfigMap that pools are remembered in.
+func (w *World) storeMemory(before observed.PoolMemory, data map[string]string) (*entry[observed.PoolMemory], error) {
+	e := w.memory.get(observed.PoolsName)
+	switch {
+	case !before.Exists && e != nil:
+		return nil, apierrors.NewAlreadyExists(resource("configmaps"), observed.PoolsName)
+	case before.Exists && e == nil:
+		return nil, apierrors.NewNotFound(resource("configmaps"), observed.PoolsName)
+	case before.Exists && (e.value.UID != before.UID || e.value.ResourceVersion != before.ResourceVersion):
+		return nil, apierrors.NewConflict(resource("configmaps"), observed.PoolsName, fmt.Errorf("it was changed"))
+	}
+	after := observed.PoolMemory{Exists: true, UID: before.UID, ResourceVersion: w.number(w.version + 1), Data: maps.Clone(data)}
+	if e == nil {
+		after.UID = w.uid("pools")
+	}
+	return w.memory.put(w, observed.PoolsName, after), nil
 }
 
 // applySet is server-side apply of a DaemonSet: what changes nothing is no new version.
