@@ -46,26 +46,31 @@ func (c *Controller) act(ctx context.Context, snap *observed.Snapshot, plan *des
 	}
 	var errs []error
 	wrote := false
-	note := func(did bool, err error) {
-		wrote = wrote || did
-		if err != nil {
-			errs = append(errs, err)
-		}
+	for _, part := range []struct {
+		name string
+		do   func() (bool, error)
+	}{
+		{"finalizers", func() (bool, error) { return false, c.finalize(ctx, plan) }},
+		{"watch pods", func() (bool, error) { return false, c.Sight.Look(ctx, decision.Looks) }},
+		{"evictions", func() (bool, error) { return false, c.evict(ctx, snap, decision.Evictions) }},
+		{"bad revisions", func() (bool, error) { return c.giveUp(ctx, plan, decision) }},
+		{"proven revisions", func() (bool, error) { return false, c.prove(ctx, plan, decision) }},
+		// No gate opens before it is seen that its payload may set its label.
+		{"done labels", func() (bool, error) { return false, c.doneLabels(ctx, snap, decision) }},
+		// Before any pod is made that pulls with it.
+		{"pull secret", func() (bool, error) { return false, c.pullSecret(ctx, snap, plan) }},
+		{"installers", func() (bool, error) { return c.installers(ctx, snap, plan, decision) }},
+		{"nodes", func() (bool, error) { return c.move(ctx, snap, plan, decision.Moves) }},
+		{"turns", func() (bool, error) { return c.turns(ctx, snap, decision) }},
+		{"classes", func() (bool, error) { return c.classes(ctx, snap, plan, decision) }},
+		{"deletions", func() (bool, error) { return c.remove(ctx, decision) }},
+	} {
+		errs = append(errs, c.guarded("", part.name, func() error {
+			did, err := part.do()
+			wrote = wrote || did
+			return err
+		}))
 	}
-	note(false, c.finalize(ctx, plan))
-	note(false, c.Sight.Look(ctx, decision.Looks))
-	note(false, c.evict(ctx, snap, decision.Evictions))
-	note(c.giveUp(ctx, plan, decision))
-	note(false, c.prove(ctx, plan, decision))
-	// No gate opens before it is seen that its payload may set its label.
-	note(false, c.doneLabels(ctx, snap, decision))
-	// Before any pod is made that pulls with it.
-	note(false, c.pullSecret(ctx, snap, plan))
-	note(c.installers(ctx, snap, plan, decision))
-	note(c.move(ctx, snap, plan, decision.Moves))
-	note(c.turns(ctx, snap, decision))
-	note(c.classes(ctx, snap, plan, decision))
-	note(c.remove(ctx, decision))
 	c.forgetApplied(decision)
 	return wrote, errors.Join(errs...)
 }
@@ -180,13 +185,13 @@ func (c *Controller) move(ctx context.Context, snap *observed.Snapshot, plan *de
 	for w := range errs {
 		wg.Go(func() {
 			for m := range todo {
-				did, err := c.step(ctx, nodes[m.Node], plan, m)
-				if did {
-					moved.Store(true)
-				}
-				if err != nil {
-					errs[w] = append(errs[w], err)
-				}
+				errs[w] = append(errs[w], c.guarded(m.Runtime, "node "+m.Node, func() error {
+					did, err := c.step(ctx, nodes[m.Node], plan, m)
+					if did {
+						moved.Store(true)
+					}
+					return err
+				}))
 			}
 		})
 	}

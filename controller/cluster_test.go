@@ -47,6 +47,8 @@ type cluster struct {
 
 	// eyes wraps what the controller sees with, nil for nothing.
 	eyes func(controller.Reader) controller.Reader
+	// ports changes the controller's ways out into the world, nil for nothing.
+	ports func(*controller.Ports)
 	// registry has the metrics of the controller that runs now.
 	registry *prometheus.Registry
 
@@ -120,11 +122,15 @@ func (c *cluster) launch() func() {
 	if c.eyes != nil {
 		eyes = c.eyes(cluster)
 	}
-	loop = controller.New(controller.Ports{
+	ports := controller.Ports{
 		Reader: eyes, Sight: cluster, Evictions: writer, Finalizer: writer, Rollout: writer, Objects: writer, Access: writer, Pull: writer, Revisions: writer, Status: writer, Memory: writer, Events: c,
 		Renderer: manifests.NewRenderer(manifests.Options{PauseImage: "registry.example.com/longshore:1"}),
 		Clock:    clock.RealClock{}, Log: zap.New(c.log), Metrics: controller.NewMetrics(c.registry),
-	}, desired.DefaultOptions())
+	}
+	if c.ports != nil {
+		c.ports(&ports)
+	}
+	loop = controller.New(ports, desired.DefaultOptions())
 	if err := cluster.WatchOwn(ctx, "longshore"); err != nil {
 		c.t.Fatal(err)
 	}

@@ -320,14 +320,14 @@ func (c *Controller) pass(ctx context.Context) (time.Time, error) {
 	c.mismatch = plan.Mismatches(snap)
 	c.forgetRefusals(snap, plan)
 
-	c.warn(snap, plan)
+	warnErr := c.guarded("", "warnings", func() error { c.warn(snap, plan); return nil })
 	prepared, err := c.prepare(ctx, snap, plan)
 	decision := rollout.Decide(snap, plan)
 	c.leftAlone(decision.Panics)
 	c.labelled = decision.Labelled
-	memoryErr := c.remember(ctx, snap, plan)
+	memoryErr := c.guarded("", "memory of pools", func() error { return c.remember(ctx, snap, plan) })
 	acted, actErr := c.act(ctx, snap, plan, decision)
-	disownErr := c.disown(ctx, snap)
+	disownErr := c.guarded("", "ConfigMaps without a label", func() error { return c.disown(ctx, snap) })
 	again := decision.Again
 	var tellErr error
 	// Before a rebuild of lost turns nothing was counted, so there is nothing to tell.
@@ -352,7 +352,7 @@ func (c *Controller) pass(ctx context.Context) (time.Time, error) {
 	} else {
 		c.written = ""
 	}
-	return again, errors.Join(err, memoryErr, actErr, disownErr, tellErr)
+	return again, errors.Join(err, warnErr, memoryErr, actErr, disownErr, tellErr)
 }
 
 func earliest(a, b time.Time) time.Time {

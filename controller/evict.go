@@ -34,7 +34,11 @@ func (c *Controller) evict(ctx context.Context, snap *observed.Snapshot, evictio
 	for range min(workers, len(evictions)) {
 		wg.Go(func() {
 			for e := range todo {
-				refused, err := c.evictOne(ctx, e)
+				refused := ""
+				err := c.guarded(e.Runtime, "eviction of "+e.Pod.String(), func() (err error) {
+					refused, err = c.evictOne(ctx, e)
+					return err
+				})
 				mu.Lock()
 				if err != nil {
 					errs = append(errs, err)

@@ -65,7 +65,12 @@ func (c *Controller) warn(snap *observed.Snapshot, plan *desired.Plan) {
 		if message := r.Overridden(); message != "" && r.Source != nil {
 			now.tainted[r.Name] = r.Spec.PayloadImage
 			if before.tainted[r.Name] != r.Spec.PayloadImage {
-				c.Log.Warn("runtime is tainted", zap.String("runtime", r.Name), zap.String("revision", r.Goal.Revision), zap.String("payload", r.Spec.PayloadImage), zap.String("message", message))
+				// There may be no goal: what nodes are to go back to may be gone.
+				revision := ""
+				if r.Goal != nil {
+					revision = r.Goal.Revision
+				}
+				c.Log.Warn("runtime is tainted", zap.String("runtime", r.Name), zap.String("revision", revision), zap.String("payload", r.Spec.PayloadImage), zap.String("message", message))
 				c.Events.Spec(r.Source, corev1.EventTypeWarning, "Tainted", message)
 			}
 		}

@@ -7,7 +7,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"longshore.dev/longshore/apply"
 	"longshore.dev/longshore/desired"
 	"longshore.dev/longshore/observed"
 	"longshore.dev/longshore/status"
@@ -25,11 +24,8 @@ func (c *Controller) remember(ctx context.Context, snap *observed.Snapshot, plan
 	if snap.PoolMemory == nil || maps.Equal(snap.PoolMemory.Data, want) {
 		return nil
 	}
-	if err := c.Memory.Pools(ctx, *snap.PoolMemory, want); err != nil {
-		if apply.Outrun(err) {
-			c.outrunBy(err)
-			return nil
-		}
+	ref := observed.ObjectRef{Kind: "ConfigMap", Name: observed.PoolsName}
+	if did, err := c.attempt(ref, snap.PoolMemory.ResourceVersion, func() error { return c.Memory.Pools(ctx, *snap.PoolMemory, want) }); !did {
 		return err
 	}
 	c.Log.Info("pools are remembered", zap.Strings("pools", slices.Sorted(maps.Keys(want))))

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -87,7 +88,7 @@ func (r *refusals) again(ref observed.ObjectRef, content string, now time.Time) 
 }
 
 // refused notes a refusal, and reports whether people are to be told: of one runtime and kind at most once a minute.
-func (r *refusals) refused(ref observed.ObjectRef, words string, now time.Time) (observed.Refusal, bool) {
+func (r *refusals) refused(ref observed.ObjectRef, err error, words string, now time.Time) (observed.Refusal, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, ok := r.known[ref]
@@ -95,6 +96,7 @@ func (r *refusals) refused(ref observed.ObjectRef, words string, now time.Time) 
 		known.Since = now
 	}
 	wait := firstRefusal << min(known.Times, 10)
+	known.Panic = errors.Is(err, errPanic)
 	known.Words, known.Until = observed.Shorten(words, observed.MaxMessage/2), now.Add(min(wait, lastRefusal))
 	known.Times++
 	r.known[ref] = known
@@ -123,6 +125,10 @@ func (c *Controller) attempt(ref observed.ObjectRef, content string, write func(
 	}
 	err = c.guarded(ref.Runtime, "write "+ref.String(), write)
 	words := apply.Refused(err)
+	if errors.Is(err, errPanic) {
+		// It would most likely fail again.
+		words = err.Error()
+	}
 	switch {
 	case err == nil:
 		c.refusals.succeeded(ref)
@@ -133,7 +139,7 @@ func (c *Controller) attempt(ref observed.ObjectRef, content string, write func(
 	case words == "":
 		return false, err
 	}
-	refusal, tell := c.refusals.refused(ref, words, now)
+	refusal, tell := c.refusals.refused(ref, err, words, now)
 	// What is decided next knows of it.
 	c.outrunBy(err)
 	c.Metrics.writeRefused(ref)

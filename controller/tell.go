@@ -31,9 +31,11 @@ func (c *Controller) tell(ctx context.Context, snap *observed.Snapshot, plan *de
 			// Two statuses on one ConfigMap would overwrite each other for ever.
 			return
 		}
-		due, err := c.tellOne(ctx, snap.Time, s, annotations)
-		later = earliest(later, due)
-		errs = append(errs, err)
+		errs = append(errs, c.guarded(s.Runtime, "status of ConfigMap "+s.Name, func() error {
+			due, err := c.tellOne(ctx, snap.Time, s, annotations)
+			later = earliest(later, due)
+			return err
+		}))
 	}
 	for i := range plan.Pools {
 		s := plan.Pools[i].Source

@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
 
-	"longshore.dev/longshore/apply"
 	"longshore.dev/longshore/observed"
 )
 
@@ -47,8 +46,9 @@ func (c *Controller) disown(ctx context.Context, snap *observed.Snapshot) error 
 // letGo takes our finalizer off.
 func (c *Controller) letGo(ctx context.Context, s *observed.Spec) error {
 	left := slices.DeleteFunc(slices.Clone(s.Finalizers), func(f string) bool { return f == observed.Finalizer })
-	if err := c.Finalizer.Finalizers(ctx, s, left); err != nil {
-		return c.lookAgain(err)
+	ref := observed.ObjectRef{Kind: "finalizers of ConfigMap", Name: s.Name}
+	if did, err := c.attempt(ref, s.ResourceVersion, func() error { return c.Finalizer.Finalizers(ctx, s, left) }); !did {
+		return err
 	}
 	c.Log.Info("the finalizer is taken off: the ConfigMap is no spec any more", zap.String("configMap", s.Name))
 	return nil
@@ -59,8 +59,9 @@ func (c *Controller) untell(ctx context.Context, s *observed.Spec) error {
 	if c.untold[s.UID] == s.ResourceVersion {
 		return nil
 	}
-	if err := c.Status.Status(ctx, s, nil); err != nil {
-		return c.lookAgain(err)
+	ref := observed.ObjectRef{Kind: "status of ConfigMap", Name: s.Name}
+	if did, err := c.attempt(ref, s.ResourceVersion, func() error { return c.Status.Status(ctx, s, nil) }); !did {
+		return err
 	}
 	if c.untold == nil {
 		c.untold = map[types.UID]string{}
@@ -68,13 +69,4 @@ func (c *Controller) untell(ctx context.Context, s *observed.Spec) error {
 	c.untold[s.UID] = s.ResourceVersion
 	c.Log.Info("the status is taken off: the ConfigMap is neither spec nor pool any more", zap.String("configMap", s.Name))
 	return nil
-}
-
-// lookAgain returns an error, unless the write was only outrun.
-func (c *Controller) lookAgain(err error) error {
-	if apply.Outrun(err) {
-		c.outrunBy(err)
-		return nil
-	}
-	return err
 }

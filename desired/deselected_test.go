@@ -138,13 +138,16 @@ func TestA3WhatEndsAMassDeselection(t *testing.T) {
 		},
 		"what they said of another time does not": {
 			asking(one, observed.AnnotationUninstallDeselected, "7"), minutes(61, 61, 61),
-			[]string{observed.AnnotationDeselection, halted, observed.AnnotationUninstallDeselected, "7"}, "Installed Selected 2, Keep MassDeselected 3", "nothing",
+			[]string{observed.AnnotationDeselection, halted, observed.AnnotationUninstallDeselected, "7"},
+			"Installed Selected 2, Keep MassDeselected 3", "nothing",
 		},
 		"then they are uninstalled": {
 			one, minutes(2, 2, 2), []string{observed.AnnotationDeselection, agreed}, "Installed Selected 2, Removed Deselected 3", "nothing",
 		},
 		"but not more than people knew of": {
-			one, minutes(2, 2, 2, 0), []string{observed.AnnotationDeselection, agreed}, "Installed Selected 1, Keep MassDeselected 4",
+			one, minutes(2, 2, 2, 0),
+			[]string{observed.AnnotationDeselection, agreed},
+			"Installed Selected 1, Keep MassDeselected 4",
 			observed.Deselection{Halted: desired.HaltedMassDeselection, Nodes: 4, Time: now}.Text(),
 		},
 	} {
@@ -225,7 +228,8 @@ func TestAPanicInOnePlanLeavesTheOthersAlone(t *testing.T) {
 		calls := 0
 		plan := desired.Of(w.snapshot(), func(name string, d map[string]string, b map[string][]byte) (*spec.Runtime, field.ErrorList) {
 			if name == "kata" {
-				if calls++; calls == when {
+				calls++
+				if calls == when {
 					panic("a bug")
 				}
 			}

@@ -89,8 +89,9 @@ func (o *ObjectRef) UnmarshalText(text []byte) error {
 
 // Refusal is a write that the API server refused, and will most likely refuse again.
 type Refusal struct {
-	// Words are those of the API server.
+	// Words are those of the API server, or of a panic of our own code where Panic is true.
 	Words string `json:"words"`
+	Panic bool   `json:"panic,omitempty"`
 	// Since is when it was first refused in a row, Until when it is tried again. Times is how often it was refused.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`

@@ -15,7 +15,7 @@ func (d *decider) wish(v *visit, operation observed.Operation) { d.wishRetry(v, 
 
 func (d *decider) wishRetry(v *visit, operation observed.Operation, retry bool) {
 	d.queueUp(wish{visit: v, operation: operation, revision: d.revisionFor(v, operation), retry: retry})
-	if d.unopened(v) && d.busy[v.n] == "" {
+	if d.unopened(v) && d.busy[v.n] == "" && !d.uncounted[v.key()] {
 		d.busy[v.n] = v.r.Name
 	}
 }

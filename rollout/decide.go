@@ -55,6 +55,58 @@ func Decide(snap *observed.Snapshot, plan *desired.Plan) *Decision {
 	}
 }
 
+// decider is the scratch of one decision. What is asked for every node and runtime is in slices, not in maps: thousands of nodes should
+// cost no more than reading them.
+type decider struct {
+	snap *observed.Snapshot
+	plan *desired.Plan
+	out  *Decision
+	pods podIndex
+
+	// before are the turns as observed, booked as they will be; places counts the latter by runtime.
+	before, booked map[observed.NodeRuntime]observed.Turn
+	places         map[string]int
+	// full says in words why a budget is used up.
+	full map[string]full
+	// stands are what stands on the nodes, by runtime, then by node.
+	stands [][]stand
+	// kinds are one state of every kind that stands on any node, by runtime: what many nodes say alike is looked at once.
+	kinds [][]*observed.State
+	// offers numbers the lists of handlers that nodes report: the same number, the same list.
+	offers []int
+	// bookedNodes tells of each node whether it has, or had, any booking; turnsOn counts those that it has.
+	bookedNodes []bool
+	turnsOn     []int32
+	// busy names the runtime that is under way (or about to be) on a node, "" for none.
+	busy []string
+	// handlers are those of revisions that were asked for before.
+	handlers map[*observed.RevisionContent][]string
+	// order is where each of the holds belongs among all pairs of runtime and node.
+	order []int
+	// closed says why nothing starts on any node, "" if it may. groups are the pools that are in force.
+	closed string
+	groups []*group
+	// zoneOf numbers the zones of the nodes, nil as long as nobody asked.
+	zoneOf []int32
+	// courses are the waves, by runtime.
+	courses []*course
+	// queue are the nodes that want a turn, by runtime.
+	queue map[string][]wish
+	// sums are indexed like the plan's runtimes.
+	sums []Summary
+	// needed are installers that a gate or a booking names.
+	needed map[Installer]bool
+	// alone are runtimes that are left alone because the code failed that looked at them, and at is the one that is looked at now.
+	alone map[string]string
+	at    string
+	// uncounted are bookings that count in no budget: of nodes that refuse to be written to.
+	uncounted map[observed.NodeRuntime]bool
+	// beside is how many failed nodes stand in nobody's way who mends, by runtime; see [decider.usedFor].
+	beside map[string]int
+	// pairs are the pairs of runtime and node that the moves are of.
+	pairs []int
+}
+
 // decide is Decide with the runtimes named that are left alone, and why.
 func (d *decider) decide() *Decision {
 	plan := d.plan
@@ -107,58 +159,6 @@ func newDecider(snap *observed.Snapshot, plan *desired.Plan) *decider {
 		closed: closedBy(plan.Pools), queue: map[string][]wish{}, needed: map[Installer]bool{}, handlers: map[*observed.RevisionContent][]string{}, sums: make([]Summary, 0, len(plan.Runtimes)),
 		beside: map[string]int{},
 	}
-}
-
-// decider is the scratch of one decision. What is asked for every node and runtime is in slices, not in maps: thousands of nodes should
-// cost no more than reading them.
-type decider struct {
-	snap *observed.Snapshot
-	plan *desired.Plan
-	out  *Decision
-	pods podIndex
-
-	// before are the turns as observed, booked as they will be; places counts the latter by runtime.
-	before, booked map[observed.NodeRuntime]observed.Turn
-	places         map[string]int
-	// full says in words why a budget is used up.
-	full map[string]full
-	// stands are what stands on the nodes, by runtime, then by node.
-	stands [][]stand
-	// kinds are one state of every kind that stands on any node, by runtime: what many nodes say alike is looked at once.
-	kinds [][]*observed.State
-	// offers numbers the lists of handlers that nodes report: the same number, the same list.
-	offers []int
-	// bookedNodes tells of each node whether it has, or had, any booking; turnsOn counts those that it has.
-	bookedNodes []bool
-	turnsOn     []int32
-	// busy names the runtime that is under way (or about to be) on a node, "" for none.
-	busy []string
-	// handlers are those of revisions that were asked for before.
-	handlers map[*observed.RevisionContent][]string
-	// order is where each of the holds belongs among all pairs of runtime and node.
-	order []int
-	// closed says why nothing starts on any node, "" if it may. groups are the pools that are in force.
-	closed string
-	groups []*group
-	// zoneOf numbers the zones of the nodes, nil as long as nobody asked.
-	zoneOf []int32
-	// courses are the waves, by runtime.
-	courses []*course
-	// queue are the nodes that want a turn, by runtime.
-	queue map[string][]wish
-	// sums are indexed like the plan's runtimes.
-	sums []Summary
-	// needed are installers that a gate or a booking names.
-	needed map[Installer]bool
-	// alone are runtimes that are left alone because the code failed that looked at them, and at is the one that is looked at now.
-	alone map[string]string
-	at    string
-	// uncounted are bookings that count in no budget: of nodes that refuse to be written to.
-	uncounted map[observed.NodeRuntime]bool
-	// beside is how many failed nodes stand in nobody's way who mends, by runtime; see [decider.usedFor].
-	beside map[string]int
-	// pairs are the pairs of runtime and node that the moves are of.
-	pairs []int
 }
 
 // wish is a node that wants a turn.

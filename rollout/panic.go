@@ -3,7 +3,6 @@ package rollout
 import (
 	"fmt"
 	"runtime/debug"
-	"slices"
 
 	"longshore.dev/longshore/desired"
 	"longshore.dev/longshore/observed"
@@ -42,7 +41,7 @@ func (d *decider) leftAlone(index int) bool {
 	for i := range d.snap.Nodes {
 		s := d.stands[index][i].state
 		_, booked := d.booked[observed.NodeRuntime{Node: d.snap.Nodes[i].UID, Runtime: r.Name}]
-		if booked || (s != nil && s.Gate != "" && !(s.Progress != nil && idlePhase(s.Progress.Phase))) {
+		if booked || (s != nil && s.Gate != "" && (s.Progress == nil || !idlePhase(s.Progress.Phase))) {
 			d.busy[i] = r.Name
 		}
 		if s.Carries() {
@@ -60,14 +59,4 @@ func firstLine(text string) string {
 		}
 	}
 	return text
-}
-
-// aloneNames are the runtimes that are left alone, sorted.
-func (d *Decision) aloneNames() []string {
-	names := make([]string, 0, len(d.Panics))
-	for _, p := range d.Panics {
-		names = append(names, p.Runtime)
-	}
-	slices.Sort(names)
-	return names
 }

@@ -115,7 +115,7 @@ func (d *decider) settleFor(w *wish) {
 		return
 	}
 	_, early := d.early(w.visit)
-	if w.sum.Halted == "" && !(early && w.starts()) {
+	if w.sum.Halted == "" && (!early || !w.starts()) {
 		return
 	}
 	revision := d.fallback(w)

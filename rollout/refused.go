@@ -29,6 +29,9 @@ func (d *decider) refusal(kind, name, runtime string) *observed.Refusal {
 func (d *decider) waits(r *observed.Refusal) bool { return r != nil && d.snap.Time.Before(r.Until) }
 
 func refusedWords(what string, r *observed.Refusal) string {
+	if r.Panic {
+		return fmt.Sprintf("Longshore fails with an internal error when it changes %s, since %s; the controller's log has the stack, please report it: %s", what, r.Since.UTC().Format("2006-01-02T15:04:05Z"), r.Words)
+	}
 	return fmt.Sprintf("the API server refuses to change %s, since %s: %s", what, r.Since.UTC().Format("2006-01-02T15:04:05Z"), r.Words)
 }
 

@@ -89,6 +89,17 @@ func Of(snap *observed.Snapshot, plan *desired.Plan, decision *rollout.Decision)
 	return report
 }
 
+// reporter finds what a decision says about a node.
+type reporter struct {
+	snap     *observed.Snapshot
+	decision *rollout.Decision
+	// By runtime, then by node.
+	holds map[string]map[string]rollout.Hold
+	moves map[string]map[string]rollout.Move
+	// pods are the newest installer pods that are not on their way out, by runtime, then by node.
+	pods map[string]map[string]*observed.Pod
+}
+
 // isolated is the report of a runtime. A panic there says so, and ends no other report.
 func (o *reporter) isolated(r *desired.Runtime, sum *rollout.Summary) (report RuntimeReport) {
 	defer func() {
@@ -122,17 +133,6 @@ func (r *RuntimeReport) fail(what string) {
 	r.Conditions = append(slices.DeleteFunc(r.Conditions, func(c Condition) bool { return c.Type == "Halted" || c.Type == "Ready" }),
 		Condition{Type: "Ready", Status: "False", Reason: string(Halted)},
 		Condition{Type: "Halted", Status: "True", Reason: string(rollout.InternalError), Message: r.Message})
-}
-
-// reporter finds what a decision says about a node.
-type reporter struct {
-	snap     *observed.Snapshot
-	decision *rollout.Decision
-	// By runtime, then by node.
-	holds map[string]map[string]rollout.Hold
-	moves map[string]map[string]rollout.Move
-	// pods are the newest installer pods that are not on their way out, by runtime, then by node.
-	pods map[string]map[string]*observed.Pod
 }
 
 func newReporter(snap *observed.Snapshot, decision *rollout.Decision) *reporter {

@@ -68,7 +68,8 @@ var machines = map[string][]step{
 		{do: apply("2"), strike: reregister, ran: "install 2, install 2", version: "2"},
 		{do: remove, strike: reregister, ran: "uninstall 2"},
 	},
-	// A node that does not match any more is uninstalled when the operation has ended, and one that matches again is installed anew.
+	// A node that does not match any more is uninstalled when the operation has ended, and one that matches again is installed anew. It is the only one of its runtime: people
+	// have to agree to the uninstall.
 	"relabelled": {
 		{do: labelled("1"), strike: deselect, after: reselect, ran: "install 1, uninstall 1, install 1", version: "1"},
 		{do: labelled("2"), strike: deselect, after: reselect, ran: "install 2, uninstall 2, install 2", version: "2"},
@@ -162,8 +163,15 @@ func deselect(y *story) { y.kubectl("label", "node", y.nodes[0], y.runtime+"-") 
 
 func reselectNow(y *story) { y.kubectl("label", "node", y.nodes[0], "--overwrite", y.runtime+"=yes") }
 
-// reselect waits until the node is uninstalled.
+// reselect agrees to the uninstall, and waits until the node is uninstalled. Before that nothing is done to it, for no node is selected any more.
 func reselect(y *story) {
+	y.says(y.specName(), "Halted")
+	st := y.shows(y.nodes[0], y.runtime, "Ready")
+	if st.ready != "true" {
+		y.t.Errorf("the node shows %+v, expected it to keep the runtime until people agree to the uninstall", st)
+	}
+	// A value that the revision before had is not heard twice.
+	y.kubectl("--namespace=longshore", "annotate", "configmap", y.specName(), "--overwrite", "longshore.dev/uninstall-deselected="+st.Revision)
 	y.shows(y.nodes[0], y.runtime, "")
 	reselectNow(y)
 }

@@ -32,6 +32,11 @@ var events = []event{
 	{name: "node is deleted", often: 1, node: func(w *World, n string) bool { return len(w.nodes.now()) > 2 && w.deleteNode(n) }},
 	{name: "node is added", often: 1, do: (*World).addAnother},
 	{name: "label changes", often: 3, node: (*World).relabel},
+	{name: "labels vanish", often: 2, do: (*World).loseLabels},
+	{name: "others begin", often: 3, node: (*World).othersBegin},
+	{name: "others end", often: 6, node: (*World).othersEnd},
+	{name: "people agree", often: 4, do: (*World).agree},
+	{name: "spec is replaced", often: 3, do: (*World).replaceSpec},
 	{name: "handler vanishes", often: 2, node: (*World).loseHandler},
 	{name: "people cordon", often: 2, node: (*World).cordon},
 	{name: "people uncordon", often: 5, node: (*World).uncordon},
@@ -241,6 +246,50 @@ func (w *World) relabel(name string) bool {
 		} else {
 			delete(n.Labels, "never")
 		}
+	})
+	return true
+}
+
+// loseLabels takes the label that the runtimes select by off every node at once, or puts it back: as a program that labels nodes does when it starts anew.
+func (w *World) loseLabels() bool {
+	labelled := false
+	for _, e := range w.nodes.now() {
+		labelled = labelled || e.value.object.Labels["never"] == ""
+	}
+	for _, name := range w.nodeNames() {
+		w.changeNode(name, func(n *corev1.Node) {
+			if labelled {
+				n.Labels["never"] = "true"
+			} else {
+				delete(n.Labels, "never")
+			}
+		})
+	}
+	return true
+}
+
+// othersBegin is an autoscaler that has chosen a node; often it goes NotReady then.
+func (w *World) othersBegin(name string) bool {
+	if w.nodes.get(name).value.seen.Others != "" {
+		return false
+	}
+	w.changeNode(name, func(n *corev1.Node) {
+		n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: othersTaint, Effect: corev1.TaintEffectNoSchedule})
+	})
+	if w.oneIn(2) {
+		w.down(name)
+	}
+	return true
+}
+
+const othersTaint = "karpenter.sh/disrupted"
+
+func (w *World) othersEnd(name string) bool {
+	if w.nodes.get(name).value.seen.Others == "" {
+		return false
+	}
+	w.changeNode(name, func(n *corev1.Node) {
+		n.Spec.Taints = slices.DeleteFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == othersTaint })
 	})
 	return true
 }

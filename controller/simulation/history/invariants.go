@@ -24,12 +24,15 @@ var Invariants = []Invariant{
 	{"booked nodes", "No turn is booked beyond the budget of the runtime, of the node's wave and of its pools, but for nodes that are out of service already.", (*World).bookings},
 	{"booked first", "A gate opens only on a node that has a turn in the ConfigMap of turns, be it a later one than the leader knows.", (*World).bookedFirst},
 	{"one operation a node", "Never are two commands at work on one node.", (*World).oneOperation},
-	{"finish", "A leader that sees a command run closes its gate only because the operation failed.", (*World).finish},
+	{"finish", "A leader that sees a command run closes its gate only because the operation failed, or was not done in time while somebody else was at work on the node.", (*World).finish},
 	{"truth", "The ready label is put on a node only where the install ended well, and the node is Ready and reports the handler.", (*World).truth},
 	{"cordons", "Nobody is uncordoned whom people have cordoned.", (*World).cordons},
 	{"hands off", "Nothing begins on a node that is held, cordoned by people, NotReady or outside of its window, nor while the runtime or its pool is paused.", (*World).handsOff},
 	{"evictions", "No pod is evicted that nobody would make anew, and none from a node that is not being emptied.", (*World).evictions},
 	{"installers stay", "No DaemonSet is deleted that a gate names, and no snapshot that a node's progress names.", (*World).installersStay},
+	{"keep", "A node that offers the runtime at a proven revision loses it only because its spec is gone, its selector was edited, or its own labels were changed and not those of all others.", (*World).keep},
+	{"proven", "A revision that is proven is given up only by people.", (*World).neverGivenUp},
+	{"blame", "No node fails while somebody else is at work on it.", (*World).blame},
 	{"undone by what did it", "An uninstall runs the command of the revision that was last begun on the node.", (*World).undone},
 	{"every run ends done or halted with a reason", "When the disorder is over every node is done, or the reason why not is known; when people mend it, every node is done.", nil},
 	{"an untouched cluster causes no writes", "When everything is done, nothing is written for a day, also by a new leader.", nil},
@@ -165,18 +168,18 @@ func (w *World) overbooked(c *change) string {
 	}
 	for _, t := range c.turnsAfter.Booked {
 		node := w.byUID(c.by.view, t)
-		if has(c.turnsBefore, t) || node == nil || w.out(node, t.Runtime) {
+		if has(c.turnsBefore, t) || node == nil || w.out(node, t.Runtime) || (w.wiped[node.Name] && len(w.leaders) > 1) {
+			// Two leaders that know different things of a node whose keys were wiped may not agree on whether it has a turn.
 			continue
 		}
 		booked, pool, pooled := 0, 0, map[string]bool{}
 		mends := w.mends(c.by.view, node, t.Runtime, t.Operation, t.Revision)
 		for _, o := range c.turnsAfter.Booked {
-			if n := w.byUID(c.by.view, o); mends && o.Runtime == t.Runtime && n != nil && failedAndReady(n, o.Runtime) {
-				// It failed, and the pool counts it all the same.
-			} else if o.Runtime == t.Runtime {
+			n := w.byUID(c.by.view, o)
+			if beside := mends && n != nil && failedAndReady(n, o.Runtime); o.Runtime == t.Runtime && !beside {
 				booked++
 			}
-			if n := w.byUID(c.by.view, o); n != nil && n.Labels.Get(zoneLabel) == "1" && !pooled[n.Name] {
+			if n != nil && n.Labels.Get(zoneLabel) == "1" && !pooled[n.Name] {
 				pooled[n.Name] = true
 				pool++
 			}
@@ -189,28 +192,6 @@ func (w *World) overbooked(c *change) string {
 		}
 	}
 	return ""
-}
-
-// mends reports whether an install brings a proven revision to a node that offers nothing. Nodes that failed and are Ready are not in its way.
-func (w *World) mends(view *observed.Snapshot, n *observed.Node, rt string, operation observed.Operation, revision string) bool {
-	if operation != observed.Install || n.Labels.Get(observed.ReadyKey(rt)) != "" {
-		return false
-	}
-	return revisionIn(view, rt, revision).Proven()
-}
-
-func revisionIn(view *observed.Snapshot, rt, revision string) *observed.Revision {
-	for i := range view.Revisions {
-		if view.Revisions[i].Name == observed.RevisionName(rt, revision) {
-			return &view.Revisions[i]
-		}
-	}
-	return nil
-}
-
-func failedAndReady(n *observed.Node, rt string) bool {
-	p := n.Progress(rt)
-	return n.Ready && p != nil && p.Phase == observed.PhaseFailed && p.Operation == observed.Install
 }
 
 func other(runtimes []string, not string) string {
@@ -295,6 +276,9 @@ func (w *World) finish() string {
 				continue
 			}
 			if progress != nil && progress.Reason == string(rollout.MachineReplaced) {
+				continue
+			}
+			if view := find2(c.by.view, c.after.seen.Name); view != nil && (view.Others != "" || (view.Unschedulable && !view.Ready)) && c.by.view.Time.Sub(was.Since) >= installTimeout {
 				continue
 			}
 			revision, step, _ := observed.ParseGate(before)
@@ -472,13 +456,3 @@ func (w *World) installersStay() string {
 	}
 	return ""
 }
-
-// uninstalls notes with which command an uninstall begins.
-func (w *World) uninstalls(p *process) {
-	m := w.machines[p.node]
-	if begun := m.begun[p.runtime]; begun != "" && begun != p.revision && m.maybe[p.runtime] != p.revision && !m.late[p.runtime] && !w.wiped[p.node] {
-		w.wrongUndo = fmt.Sprintf("%s is uninstalled from %s with the command of revision %s; %s was begun there last", p.runtime, p.node, p.revision, begun)
-	}
-}
-
-func (w *World) undone() string { return w.wrongUndo }

@@ -131,7 +131,10 @@ func (w *World) edit() bool {
 }
 
 func (w *World) editSelector() bool {
-	return w.editData("nodeSelector", func(string) string { return []string{"!never", "*", "none=at-all"}[w.below(3)] })
+	return w.editData("nodeSelector", func(rt string) string {
+		w.said[rt] = asked{edited: true, agreed: w.said[rt].agreed}
+		return []string{"!never", "*", "none=at-all"}[w.below(3)]
+	})
 }
 
 func (w *World) editData(key string, value func(rt string) string) bool {
@@ -164,6 +167,7 @@ func (w *World) recreate() bool {
 		return false
 	}
 	w.tell("people", "create a spec of %s", rt)
+	w.said[rt] = asked{edited: true}
 	w.addSpec(rt, []string{"one", "two"}[w.below(2)])
 	return true
 }
@@ -176,6 +180,9 @@ func (w *World) rename() bool {
 		return false
 	}
 	w.tell("people", "rename spec %s", s.Name)
+	if s.Data["nodeSelector"] != w.scene.data(rt, "two")["nodeSelector"] {
+		w.said[rt] = asked{edited: true}
+	}
 	w.addSpec(rt, "two")
 	w.deleteSpec(*s)
 	return true
@@ -186,6 +193,10 @@ func (w *World) say(key, value string) bool {
 	if s == nil {
 		return false
 	}
+	return w.sayOn(s, key, value)
+}
+
+func (w *World) sayOn(s *observed.Spec, key, value string) bool {
 	people := map[string]string{key: value}
 	for k, v := range s.People {
 		if k != key {
@@ -194,6 +205,30 @@ func (w *World) say(key, value string) bool {
 	}
 	s.People = people
 	w.tell("people", "annotate spec %s: %s=%s", s.Name, key, value)
+	w.storeSpec(*s)
+	return true
+}
+
+// agree is people's word that nodes which lost their labels are to be uninstalled.
+func (w *World) agree() bool {
+	w.born++
+	rt := w.someRuntime()
+	s := w.specOf(rt)
+	if s == nil {
+		return false
+	}
+	w.said[rt] = asked{edited: w.said[rt].edited, agreed: true}
+	return w.sayOn(s, observed.AnnotationUninstallDeselected, fmt.Sprint(w.born))
+}
+
+// replaceSpec is a tool that writes the whole of a ConfigMap: what people wrote on it is gone.
+func (w *World) replaceSpec() bool {
+	s := w.specOf(w.someRuntime())
+	if s == nil {
+		return false
+	}
+	w.tell("people", "replace spec %s, without its annotations", s.Name)
+	s.People, s.Annotations = nil, nil
 	w.storeSpec(*s)
 	return true
 }
@@ -274,6 +309,8 @@ func (w *World) clockJumps() bool {
 // mendNode takes back what people did to a node, and asks for another try.
 func (w *World) mendNode(name string) {
 	w.uncordonForeign(name)
+	w.othersEnd(name)
+	w.changeNode(name, func(n *corev1.Node) { delete(n.Labels, "never") })
 	for _, rt := range w.scene.Runtimes {
 		if _, held := w.nodes.get(name).value.object.Annotations[observed.HoldKey(rt)]; held {
 			w.annotateNode(name, observed.HoldKey(rt), "")

@@ -141,6 +141,7 @@ func (l *leader) Node(_ context.Context, seen *observed.Node, t observed.Transit
 			l.w.last = append(l.w.last, change{by: l, before: before.value, after: e.value})
 			l.nodes.wrote(e)
 			l.w.cordoned(l, &t)
+			l.w.closedUnseen(l, before.value, e.value, t.Runtime)
 			if t.After == nil {
 				l.w.machines[t.Node].cleared[t.Runtime] = l.w.version
 			}
@@ -194,6 +195,7 @@ func (l *leader) MarkRevision(_ context.Context, before *observed.Revision, numb
 		e, err := l.w.markRevision(before, number, annotations)
 		if err == nil {
 			l.revisions.wrote(e)
+			l.w.last = append(l.w.last, change{by: l, marked: &e.value, wasGood: before.Bad() == nil})
 		}
 		return err
 	})

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -98,6 +99,8 @@ type Scene struct {
 	Tame bool
 	// Warm scenes begin with everything installed.
 	Warm bool
+	// Selector is what the specs select by: every node, or those without the label never.
+	Selector string
 	// Attempts and Soak are those of small worlds, where they are another.
 	Attempts int
 	Soak     string
@@ -113,7 +116,7 @@ func NewScene(dice *rand.Rand) Scene {
 		Runtimes: []string{"kata", "gvisor"}[:1+dice.IntN(2)], Nodes: 2 + dice.IntN(3), Budget: 1 + dice.IntN(2), OnFailure: pick("Halt", "Halt", "Continue", "Rollback"),
 		MaxFailed: dice.IntN(2), Waves: dice.IntN(4) == 0, Window: dice.IntN(4) == 0, Drain: pick("None", "None", "Cordon", "Drain"), InUse: pick("Ignore", "Wait", "Wait", "Evict"),
 		Resident: dice.IntN(4) == 0, Verify: dice.IntN(5) == 0, Policy: pick("Background", "Background", "Foreground"), Luck: 8 + dice.IntN(30), Steps: 80 + dice.IntN(160),
-		Tame: dice.IntN(3) == 0, Warm: dice.IntN(2) == 0,
+		Tame: dice.IntN(3) == 0, Warm: dice.IntN(2) == 0, Selector: pick("*", "!never", "!never"),
 	}
 	s.Verify = s.Verify && !s.Resident
 	return s
@@ -122,7 +125,7 @@ func NewScene(dice *rand.Rand) Scene {
 // data is the data of a spec.
 func (s *Scene) data(runtime, tag string) map[string]string {
 	data := map[string]string{
-		"payloadImage": "registry.example.com/" + runtime + ":" + tag, "installCmd": "[/install]", "uninstallCmd": "[/uninstall]", "nodeSelector": "*",
+		"payloadImage": "registry.example.com/" + runtime + ":" + tag, "installCmd": "[/install]", "uninstallCmd": "[/uninstall]", "nodeSelector": cmp.Or(s.Selector, "*"),
 		"runtimeClasses": fmt.Sprintf("[{name: %s, handler: %s}]", runtime, runtime), "soak": "10s", "maxUnavailable": strconv.Itoa(s.Budget),
 		"onFailure": s.OnFailure, "maxFailed": strconv.Itoa(s.MaxFailed), "installTimeout": "2m", "drain": s.Drain, "inUsePolicy": s.InUse, "deletionPolicy": s.Policy,
 	}
@@ -143,8 +146,8 @@ func (s *Scene) data(runtime, tag string) map[string]string {
 
 // String tells what it is about.
 func (s *Scene) String() string {
-	return fmt.Sprintf("%d nodes, runtimes %s, maxUnavailable %d, onFailure %s, maxFailed %d, waves %t, window %t, drain %s, inUsePolicy %s, resident %t, verify %t, deletionPolicy %s",
-		s.Nodes, strings.Join(s.Runtimes, " and "), s.Budget, s.OnFailure, s.MaxFailed, s.Waves, s.Window, s.Drain, s.InUse, s.Resident, s.Verify, s.Policy)
+	return fmt.Sprintf("%d nodes, runtimes %s, maxUnavailable %d, onFailure %s, maxFailed %d, waves %t, window %t, drain %s, inUsePolicy %s, resident %t, verify %t, deletionPolicy %s, nodeSelector %s",
+		s.Nodes, strings.Join(s.Runtimes, " and "), s.Budget, s.OnFailure, s.MaxFailed, s.Waves, s.Window, s.Drain, s.InUse, s.Resident, s.Verify, s.Policy, s.Selector)
 }
 
 // NewWorld builds a scene.
@@ -160,7 +163,7 @@ func newWorld(scene Scene, dice *rand.Rand, fixtures Fixtures, coverage *Coverag
 		dice: dice, now: start, scene: scene, ports: fixtures, coverage: coverage,
 		specs: newShelf[observed.Spec](), nodes: newShelf[*node](), pods: newShelf[*pod](), sets: newShelf[*set](), revisions: newShelf[observed.Revision](),
 		classes: newShelf[observed.RuntimeClass](), turns: newShelf[observed.Turns](), memory: newShelf[observed.PoolMemory](), workloads: newShelf[observed.Workload](),
-		machines: map[string]*machine{}, processes: map[types.UID]*process{}, wiped: map[string]bool{},
+		machines: map[string]*machine{}, processes: map[types.UID]*process{}, wiped: map[string]bool{}, proven: map[string]bool{}, said: map[string]asked{},
 	}
 	w.tell("scene", "%s", scene.String())
 	for i := range scene.Nodes {

@@ -300,6 +300,7 @@ func (w *World) clone() *World {
 	c.specs, c.nodes, c.pods, c.sets = w.specs.clone(), w.nodes.clone(), w.pods.clone(), w.sets.clone()
 	c.revisions, c.classes, c.turns, c.workloads = w.revisions.clone(), w.classes.clone(), w.turns.clone(), w.workloads.clone()
 	c.memory = w.memory.clone()
+	c.proven, c.said = maps.Clone(w.proven), maps.Clone(w.said)
 	c.machines, c.processes = make(map[string]*machine, len(w.machines)), make(map[types.UID]*process, len(w.processes))
 	for name, m := range w.machines {
 		other := *m

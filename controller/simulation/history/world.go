@@ -99,6 +99,9 @@ type World struct {
 	nextChange time.Time
 	// uncordoned and wrongUndo say what was done that must not be done.
 	uncordoned, wrongUndo string
+	// proven are revisions that were once marked so, as `runtime revision`; said is what people asked for, by runtime.
+	proven map[string]bool
+	said   map[string]asked
 	// wiped are nodes of which people took off what was known.
 	wiped map[string]bool
 }
@@ -109,6 +112,9 @@ type change struct {
 	before, after *node
 	turnsBefore   *observed.Turns
 	turnsAfter    *observed.Turns
+	// marked is a ControllerRevision as it is after its marks were changed, and wasGood tells whether it was not bad before.
+	marked  *observed.Revision
+	wasGood bool
 	// deleted is the object that was deleted, evicted the pod of others that is to leave.
 	deleted, evicted string
 }
