@@ -173,10 +173,10 @@ func TestB3WhatIsRefusedHoldsUpNothingElse(t *testing.T) {
 		"invalid": func(w simulation.Write) error {
 			return apierrors.NewInvalid(schema.GroupKind{Kind: "Node"}, w.Name, nil)
 		},
-		"broken": func(w simulation.Write) error {
+		"broken": func(simulation.Write) error {
 			return apierrors.NewInternalError(fmt.Errorf("failed calling webhook"))
 		},
-		"too large": func(w simulation.Write) error { return apierrors.NewRequestEntityTooLargeError("limit is 3145728") },
+		"too large": func(simulation.Write) error { return apierrors.NewRequestEntityTooLargeError("limit is 3145728") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, wellBehaved, threeNodes(), func(c *cluster) {

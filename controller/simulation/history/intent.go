@@ -110,7 +110,7 @@ func (w *World) unasked(c *change, rt string) string {
 func (w *World) lost(view *observed.Snapshot, rt string, selector labels.Selector) string {
 	carrying, lost := 0, 0
 	for i := range view.Nodes {
-		if view.Nodes[i].Progress(rt) == nil {
+		if s := view.Nodes[i].State(rt); !s.Carries() || s.LabelsAlone() {
 			continue
 		}
 		carrying++

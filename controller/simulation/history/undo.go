@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"strings"
 
 	"longshore.dev/longshore/observed"
 )
@@ -23,3 +24,25 @@ func (w *World) uninstalls(p *process) {
 }
 
 func (w *World) undone() string { return w.wrongUndo }
+
+func (w *World) installersStay() string {
+	for i := range w.last {
+		kind, name, _ := strings.Cut(w.last[i].deleted, " ")
+		if kind != "DaemonSet" && kind != "ControllerRevision" {
+			continue
+		}
+		view := w.last[i].by.view
+		for n := range view.Nodes {
+			for _, s := range view.Nodes[n].States() {
+				revision, step, open := observed.ParseGate(s.Gate)
+				if kind == "DaemonSet" && open && observed.DaemonSetName(s.Runtime, step, revision) == name {
+					return fmt.Sprintf("%s is deleted, and the gate of %s names it", name, view.Nodes[n].Name)
+				}
+				if kind == "ControllerRevision" && s.Progress != nil && s.Progress.Phase != observed.PhasePending && observed.RevisionName(s.Runtime, s.Progress.Revision) == name {
+					return fmt.Sprintf("%s is deleted, and the progress of %s names it", name, view.Nodes[n].Name)
+				}
+			}
+		}
+	}
+	return ""
+}
