@@ -340,6 +340,10 @@ func (c *Controller) pass(ctx context.Context) (time.Time, error) {
 		again = earliest(again, later)
 		c.Metrics.report(report)
 	}
+	if c.refusals.wereFresh() {
+		// What is decided next knows of it.
+		again = earliest(again, snap.Time.Add(firstRefusal/20))
+	}
 	if prepared || acted {
 		again = snap.Time
 		if written := writtenText(plan, decision); written == c.written {

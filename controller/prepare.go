@@ -59,9 +59,8 @@ func (c *Controller) prepareOne(ctx context.Context, snap *observed.Snapshot, pl
 		return false, err
 	}
 	if err := c.Revisions.CreateRevision(ctx, revision); err != nil {
-		if words := apply.Refused(err); words != "" && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-			// A quota, a policy: the spec cannot be in force without it.
-			refused := c.refuse(snap, r, asked, field.ErrorList{field.Forbidden(field.NewPath("ControllerRevision").Key(revision.Name), "the API server refuses to store the revision: "+words)})
+		if errs := c.unstored(snap.Time, r, revision.Name, err); len(errs) > 0 {
+			refused := c.refuse(snap, r, asked, errs)
 			plan.Again = earliest(plan.Again, refused.until)
 			r.Refuse(refused.errs)
 			return false, nil
@@ -100,12 +99,13 @@ func (c *Controller) judge(ctx context.Context, snap *observed.Snapshot, r *desi
 		}
 		var err error
 		if errs, err = c.check(ctx, snap, checked); err != nil {
-			if errs = c.stubbornly(r, err); len(errs) == 0 {
+			if errs = c.stubbornly(snap.Time, checks, r, err); len(errs) == 0 {
 				return nil, nil, err
 			}
 		}
 	}
 	if len(errs) == 0 {
+		delete(c.stubborn, checks+" "+r.Name)
 		return objects, nil, nil
 	}
 	return nil, c.refuse(snap, r, asked, errs), nil
@@ -121,32 +121,60 @@ func (c *Controller) refuse(snap *observed.Snapshot, r *desired.Runtime, asked *
 	return &known
 }
 
+// unstored says what the API server has against a revision: a quota, or a policy. The spec cannot be in force without it.
+func (c *Controller) unstored(now time.Time, r *desired.Runtime, name string, err error) field.ErrorList {
+	words := apply.Refused(err)
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		return nil
+	case apierrors.IsInternalError(err):
+		return c.stubbornly(now, stores, r, err)
+	case words == "":
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(field.NewPath("ControllerRevision").Key(name), "the API server refuses to store the revision: "+words)}
+}
+
 // unanswered are checks of one spec in a row that the API server answered with an error of its own.
 type unanswered struct {
 	content string
 	times   int
+	first   time.Time
 }
 
-// mostUnanswered is after how many of them the spec is refused: what such an answer is about may pass, but then not so soon.
-const mostUnanswered = 3
+// What was not answered.
+const (
+	checks = "check"
+	stores = "store"
+)
+
+// What such an answer is about may pass. After so many of them in a row, over so long a time, the spec is refused.
+const (
+	mostUnanswered = 3
+	unansweredFor  = 10 * time.Second
+)
 
 // stubbornly counts a check that the API server answered with an error of its own, and says what it has against the spec when that happens again and again.
-func (c *Controller) stubbornly(r *desired.Runtime, err error) field.ErrorList {
+func (c *Controller) stubbornly(now time.Time, what string, r *desired.Runtime, err error) field.ErrorList {
 	words := apply.Refused(err)
 	if words == "" {
 		return nil
 	}
 	content := r.Prepare.Annotations[observed.AnnotationSpec]
-	before := c.stubborn[r.Name]
+	key := what + " " + r.Name
+	before := c.stubborn[key]
 	if before.content != content {
-		before = unanswered{content: content}
+		before = unanswered{content: content, first: now}
 	}
 	before.times++
-	c.stubborn[r.Name] = before
-	if before.times < mostUnanswered {
+	c.stubborn[key] = before
+	c.mu.Lock()
+	again := c.refused[r.Name].content == content
+	c.mu.Unlock()
+	if !again && (before.times < mostUnanswered || now.Sub(before.first) < unansweredFor) {
 		return nil
 	}
-	delete(c.stubborn, r.Name)
+	delete(c.stubborn, key)
 	return field.ErrorList{field.Forbidden(field.NewPath("data"), "the API server cannot check the rendered objects: "+words)}
 }
 

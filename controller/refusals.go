@@ -25,7 +25,7 @@ const (
 // truth: a webhook may answer as a failed compare-and-swap does.
 const (
 	outrunTimes = 4
-	outrunFor   = 5 * time.Second
+	outrunFor   = 2 * time.Second
 )
 
 // refusals remember which writes the API server refused. Several goroutines of a pass write.
@@ -34,8 +34,11 @@ type refusals struct {
 	known map[observed.ObjectRef]observed.Refusal
 	// outrun are writes that were outrun, and what they would have written.
 	outrun map[observed.ObjectRef]outrunBefore
-	// said is when people were last told of a refusal, by runtime and kind.
+	// said is when people were last told of a refusal, by runtime and kind; told are the objects that they were told of.
 	said map[observed.ObjectRef]time.Time
+	told map[observed.ObjectRef]bool
+	// fresh is true where a write was refused since it was last asked: what is decided next is another thing.
+	fresh bool
 }
 
 type outrunBefore struct {
@@ -45,7 +48,7 @@ type outrunBefore struct {
 }
 
 func newRefusals() *refusals {
-	return &refusals{known: map[observed.ObjectRef]observed.Refusal{}, outrun: map[observed.ObjectRef]outrunBefore{}, said: map[observed.ObjectRef]time.Time{}}
+	return &refusals{known: map[observed.ObjectRef]observed.Refusal{}, outrun: map[observed.ObjectRef]outrunBefore{}, said: map[observed.ObjectRef]time.Time{}, told: map[observed.ObjectRef]bool{}}
 }
 
 // now are all refusals that are known, nil for none.
@@ -72,6 +75,16 @@ func (r *refusals) succeeded(ref observed.ObjectRef) {
 	defer r.mu.Unlock()
 	delete(r.known, ref)
 	delete(r.outrun, ref)
+	delete(r.told, ref)
+}
+
+// wereFresh reports whether a write was refused since it was last asked.
+func (r *refusals) wereFresh() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fresh := r.fresh
+	r.fresh = false
+	return fresh
 }
 
 // again notes that a write was outrun, and reports whether that can't be the reason any more.
@@ -99,13 +112,14 @@ func (r *refusals) refused(ref observed.ObjectRef, err error, words string, now 
 	known.Panic = errors.Is(err, errPanic)
 	known.Words, known.Until = observed.Shorten(words, observed.MaxMessage/2), now.Add(min(wait, lastRefusal))
 	known.Times++
-	r.known[ref] = known
+	r.known[ref], r.fresh = known, true
+	delete(r.outrun, ref)
 	kind := observed.ObjectRef{Kind: ref.Kind, Runtime: ref.Runtime}
-	if now.Before(r.said[kind].Add(time.Minute)) {
+	if r.told[ref] || now.Before(r.said[kind].Add(time.Minute)) {
 		return known, false
 	}
-	r.said[kind] = now
-	return known, !ok
+	r.said[kind], r.told[ref] = now, true
+	return known, true
 }
 
 // forget drops what is known of objects that are not there any more.
@@ -140,8 +154,6 @@ func (c *Controller) attempt(ref observed.ObjectRef, content string, write func(
 		return false, err
 	}
 	refusal, tell := c.refusals.refused(ref, err, words, now)
-	// What is decided next knows of it.
-	c.outrunBy(err)
 	c.Metrics.writeRefused(ref)
 	c.Log.Warn("write is refused", zap.String("kind", ref.Kind), zap.String("name", ref.Name), zap.String("runtime", ref.Runtime), zap.Int("times", refusal.Times), zap.Error(err))
 	if r := runtimeOf(c.plan, ref.Runtime); tell && r != nil && r.Source != nil {

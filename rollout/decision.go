@@ -266,4 +266,12 @@ type ObjectRef struct {
 // Warning is something about a runtime that people should know.
 type Warning struct {
 	Runtime, Reason, Message string
+	// Refused is the write that it is about, nil for none.
+	Refused *RefusedWrite
+}
+
+// RefusedWrite is an object that the API server refuses to change.
+type RefusedWrite struct {
+	Object observed.ObjectRef
+	observed.Refusal
 }

@@ -114,7 +114,10 @@ func (d *decider) withhold() {
 	}
 }
 
-// warnRefused tells people of a runtime's writes that are refused: of how many, and of the first.
+// mostRefused is how many refused writes of a runtime are told one by one.
+const mostRefused = 10
+
+// warnRefused tells people of a runtime's writes that are refused.
 func (d *decider) warnRefused(r *desired.Runtime) {
 	var refs []observed.ObjectRef
 	for ref := range d.snap.Refused {
@@ -122,19 +125,18 @@ func (d *decider) warnRefused(r *desired.Runtime) {
 			refs = append(refs, ref)
 		}
 	}
-	if len(refs) == 0 {
-		return
-	}
 	slices.SortFunc(refs, observed.ObjectRef.Compare)
-	first := d.snap.Refused[refs[0]]
-	for _, ref := range refs {
-		if r := d.snap.Refused[ref]; d.waits(&r) {
-			d.again(r.Until)
+	for i, ref := range refs {
+		refusal := d.snap.Refused[ref]
+		if d.waits(&refusal) {
+			d.again(refusal.Until)
+		}
+		if i < mostRefused {
+			d.warn(r, "WriteRefused", refusedWords(ref.String(), &refusal))
+			d.out.Objects.Warnings[len(d.out.Objects.Warnings)-1].Refused = &RefusedWrite{Object: ref, Refusal: refusal}
 		}
 	}
-	message := refusedWords(refs[0].String(), &first)
-	if more := len(refs) - 1; more > 0 {
-		message += fmt.Sprintf("; and to change %d more objects", more)
+	if more := len(refs) - mostRefused; more > 0 {
+		d.warn(r, "WriteRefused", fmt.Sprintf("%d more objects cannot be changed either", more))
 	}
-	d.warn(r, "WriteRefused", message)
 }

@@ -73,6 +73,34 @@ type Condition struct {
 	Status  string `json:"status"`
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
+	// Object is what a refused write was to, as kind/name; Since is when it was first refused, and Words are why.
+	Object string    `json:"object,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+	Words  string    `json:"words,omitempty"`
+}
+
+// Refusals are the refused writes that the status of the specs tells of: only the controller that met them knows them otherwise. They are taken to be left alone for a minute from
+// now on.
+func Refusals(snap *observed.Snapshot) map[observed.ObjectRef]observed.Refusal {
+	var refused map[observed.ObjectRef]observed.Refusal
+	for i := range snap.Specs {
+		s := &snap.Specs[i]
+		var conditions []Condition
+		if s.Annotations[observed.SpecWarnings] == "" || json.Unmarshal([]byte(s.Annotations[observed.SpecConditions]), &conditions) != nil {
+			continue
+		}
+		for _, c := range conditions {
+			kind, name, ok := strings.Cut(c.Object, "/")
+			if !ok || c.Words == "" {
+				continue
+			}
+			if refused == nil {
+				refused = map[observed.ObjectRef]observed.Refusal{}
+			}
+			refused[observed.ObjectRef{Kind: kind, Name: name, Runtime: s.Runtime}] = observed.Refusal{Words: c.Words, Since: c.Since, Until: snap.Time.Add(time.Minute), Times: 1}
+		}
+	}
+	return refused
 }
 
 // Of reports on a decision.
@@ -366,7 +394,11 @@ func conditions(r *desired.Runtime, sum *rollout.Summary, decision *rollout.Deci
 	}
 	for _, w := range decision.Objects.Warnings {
 		if w.Runtime == r.Name {
-			out = append(out, Condition{Type: "Warning", Status: "True", Reason: w.Reason, Message: w.Message})
+			c := Condition{Type: "Warning", Status: "True", Reason: w.Reason, Message: w.Message}
+			if w.Refused != nil {
+				c.Object, c.Since, c.Words = w.Refused.Object.Kind+"/"+w.Refused.Object.Name, w.Refused.Since, w.Refused.Words
+			}
+			out = append(out, c)
 		}
 	}
 	if r.Spec != nil && r.Selected == 0 && !r.Removing {

@@ -102,6 +102,9 @@ type view struct {
 }
 
 func lookAt(snap *observed.Snapshot) *view {
+	if snap.Refused == nil {
+		snap.Refused = status.Refusals(snap)
+	}
 	plan := desired.Of(snap, spec.Parse, desired.DefaultOptions())
 	decision := rollout.Decide(snap, plan)
 	return &view{snap: snap, plan: plan, decision: decision, report: status.Of(snap, plan, decision)}
