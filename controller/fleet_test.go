@@ -33,14 +33,14 @@ func TestA1OneNewNodeThatFailsGivesNoProvenRevisionUp(t *testing.T) {
 	}
 	run(t, badDisk, threeNodes(spec("kata-1", "one", "onFailure", "Rollback", "attempts", "1")), func(c *cluster) {
 		c.installed()
-		c.pass(time.Hour)
+		c.pass(20 * time.Minute)
 		c.stop()
 		c.api.Create(simulation.ReadyNode("d", nil))
 		c.start()
 		c.within(5*time.Minute, "the new node failed, and the spec says so", func() bool {
 			return c.phaseIs("kata-1", "Halted")() && strings.Contains(c.status("kata-1", "message"), "is proven and stays in force")
 		})
-		c.pass(time.Hour)
+		c.pass(20 * time.Minute)
 		for _, line := range c.nodes()[:3] {
 			if !strings.HasSuffix(line, allReady) {
 				t.Errorf("%s, expected the runtime to be there", line)
@@ -79,10 +79,10 @@ func TestA3LabelsThatAllNodesLoseUninstallNothing(t *testing.T) {
 			t.Errorf("the spec says %s", got)
 		}
 		// For hours, and over a restart.
-		c.pass(time.Hour)
+		c.pass(20 * time.Minute)
 		c.stop()
 		c.start()
-		c.pass(time.Hour)
+		c.pass(20 * time.Minute)
 		if !c.allAre(allReady)() || len(c.world.Runs()) != 3 {
 			t.Fatalf("%d commands ran, nodes are %v", len(c.world.Runs()), c.nodes())
 		}
@@ -153,9 +153,9 @@ func TestB2AProgressThatMakesNoSenseCausesNoWrites(t *testing.T) {
 			annotate(c, "a", observed.ProgressKey("kata"), progress)
 			c.pass(10 * time.Second)
 			since := len(c.api.Writes())
-			c.pass(time.Hour)
+			c.pass(20 * time.Minute)
 			if more := c.writes(since); len(more) > 10 {
-				t.Errorf("%s: %d writes in an hour", progress, len(more))
+				t.Errorf("%s: %d writes in 20 minutes", progress, len(more))
 			}
 		}
 	})
@@ -201,9 +201,9 @@ func TestB3WhatIsRefusedHoldsUpNothingElse(t *testing.T) {
 					t.Errorf("the spec says %s", got)
 				}
 				since := len(c.api.Writes())
-				c.pass(time.Hour)
-				if more := c.writes(since); len(more) > 100 {
-					t.Errorf("%d writes in an hour, such as %v", len(more), more[:10])
+				c.pass(20 * time.Minute)
+				if more := c.writes(since); len(more) > 50 {
+					t.Errorf("%d writes in 20 minutes, such as %v", len(more), more[:10])
 				}
 				c.api.Fault(nil)
 				c.within(10*time.Minute, "every node is Ready", c.allAre(allReady))
@@ -236,8 +236,8 @@ func TestB3ObjectsThatAreRefusedAreSaidOnTheSpec(t *testing.T) {
 				cl.within(time.Minute, "the spec says it", func() bool { return strings.Contains(cl.status("kata-1", "warnings"), c.says) })
 				since := len(cl.api.Writes())
 				cl.pass(time.Hour)
-				if more := cl.writes(since); len(more) > 100 {
-					t.Errorf("%d writes in an hour, such as %v", len(more), more[:10])
+				if more := cl.writes(since); len(more) > 50 {
+					t.Errorf("%d writes in 20 minutes, such as %v", len(more), more[:10])
 				}
 				cl.api.Fault(nil)
 				cl.within(10*time.Minute, "every node is Ready", cl.allAre(allReady))

@@ -95,12 +95,17 @@ func (c census) mass() string {
 // lose finds out what is known of nodes that lost their labels without an edit of the selector:
 //
 //	none lost them                               nothing is known
+//	nobody has watched the labels                what the controller knows
 //	they were too many, and nobody said anything the same
-//	people agreed to as many uninstalls          the same
+//	people agreed to as many uninstalls          that they agreed to those that are left
 //	too many                                     Halted
 //	otherwise                                    the same
 func (r *Runtime) lose(snap *observed.Snapshot) {
-	if r.Source == nil || r.Spec == nil || len(r.History) == 0 || r.NothingSelected {
+	if len(r.History) == 0 {
+		return
+	}
+	r.lost = r.heard(observed.AnnotationDeselection)
+	if r.Source == nil || r.Spec == nil || r.NothingSelected {
 		return
 	}
 	defer func() { r.lost = r.lostText(nil, snap) }()
@@ -109,8 +114,13 @@ func (r *Runtime) lose(snap *observed.Snapshot) {
 	switch {
 	case c.lost == 0:
 		return
-	case known != nil && (known.Halted != "" || c.lost <= known.Nodes):
+	case snap.LabelsUnwatched:
 		r.Lost = known
+	case known != nil && known.Halted != "":
+		r.Lost = known
+	case known != nil && c.lost <= known.Nodes:
+		// Those that are done are not agreed to any more: others may lose their labels while the last of them wait.
+		r.Lost = &observed.Deselection{Nodes: c.lost, Time: known.Time}
 	case c.mass() != "":
 		r.Lost = &observed.Deselection{Halted: c.mass(), Nodes: c.lost, Time: snap.Time.UTC().Truncate(time.Second)}
 	default:
@@ -135,7 +145,10 @@ func (r *Runtime) lostText(asked *spec.Runtime, snap *observed.Snapshot) string 
 	if r.Lost != nil && r.Lost.Halted != "" && word != "" && word != r.heard(observed.AnnotationUninstallDeselected) {
 		return observed.Deselection{Nodes: r.count(r.Spec.NodeSelector, snap).lost, Time: snap.Time.UTC().Truncate(time.Second)}.Text()
 	}
-	if r.Lost == nil {
+	switch {
+	case r.Spec == nil:
+		return r.lost
+	case r.Lost == nil:
 		return ""
 	}
 	return r.Lost.Text()

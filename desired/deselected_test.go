@@ -91,6 +91,22 @@ func TestA3AControllerThatStartsAnewHaltsWhateverItFindsUnlabelled(t *testing.T)
 	}
 }
 
+func TestA3ACommandThatLooksOnceKnowsOnlyWhatTheControllerWroteDown(t *testing.T) {
+	one := specOf("kata-1", 20, data("one"))
+	nodes, _ := fleet(5, minutes(60, 60, 60)...)
+	halted := observed.Deselection{Halted: desired.HaltedMassDeselection, Nodes: 3, Time: now.Add(-time.Hour)}.Text()
+	for want, marks := range map[string][]string{
+		"Installed Selected 2, Keep Mismatch 3":       nil,
+		"Installed Selected 2, Keep MassDeselected 3": {observed.AnnotationDeselection, halted},
+	} {
+		snap := (&world{specs: []observed.Spec{one}, history: []observed.Revision{revision(1, one, marks...)}, nodes: nodes}).snapshot()
+		snap.LabelsUnwatched = true
+		if got := counts(&desired.Of(snap, spec.Parse, desired.DefaultOptions()).Runtimes[0]); got != want {
+			t.Errorf("with marks %v: got %s, want %s", marks, got, want)
+		}
+	}
+}
+
 func TestA3NodesThatWereUninstalledMeanwhileCount(t *testing.T) {
 	one := specOf("kata-1", 20, data("one"))
 	nodes, mismatch := fleet(5, minutes(4, 3, 2)...)
@@ -143,6 +159,9 @@ func TestA3WhatEndsAMassDeselection(t *testing.T) {
 		},
 		"then they are uninstalled": {
 			one, minutes(2, 2, 2), []string{observed.AnnotationDeselection, agreed}, "Installed Selected 2, Removed Deselected 3", "nothing",
+		},
+		"those that are done are not agreed to any more": {
+			one, minutes(2), []string{observed.AnnotationDeselection, agreed}, "Installed Selected 4, Removed Deselected 1", observed.Deselection{Nodes: 1, Time: now}.Text(),
 		},
 		"but not more than people knew of": {
 			one, minutes(2, 2, 2, 0),

@@ -34,6 +34,17 @@ type Prepare struct {
 	Source *observed.Spec
 }
 
+// Preparing reports whether what is in force is not yet what the spec asks for. Marks alone, such as how many nodes lost their labels, change nothing that a status speaks of.
+func (r *Runtime) Preparing() bool {
+	p := r.Prepare
+	if p == nil {
+		return false
+	}
+	asked, there := p.Annotations[observed.AnnotationSpec]
+	marks := p.New == nil && p.Asked == nil && len(r.History) > 0 && p.Revision == r.History[0] && (!there || asked == p.Revision.Annotations[observed.AnnotationSpec])
+	return !marks
+}
+
 // Source identifies the ConfigMap that a remembered spec came from.
 type Source struct {
 	Name string `json:"name"`

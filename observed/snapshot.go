@@ -45,6 +45,8 @@ type Snapshot struct {
 	PayloadSecret *PayloadSecret `json:"payloadSecret,omitempty"`
 	// Mismatch remembers since when a node that carries a runtime is not selected by it any more.
 	Mismatch map[NodeRuntime]time.Time `json:"mismatch,omitempty"`
+	// LabelsUnwatched is true where nobody has watched since when labels do not match: a command looks once, and knows only what the controller wrote down.
+	LabelsUnwatched bool `json:"labelsUnwatched,omitempty"`
 	// Labelled remembers since when the done label of a step under way has been as the step wants it.
 	Labelled map[NodeRuntime]time.Time `json:"labelled,omitempty"`
 	// Refused remembers which writes the API server refused, by what they were to: those are not tried again before their time.

@@ -66,6 +66,7 @@ type forecaster struct {
 func played(snap *observed.Snapshot) *observed.Snapshot {
 	s := *snap
 	s.Pods, s.Labelled, s.Looks = nil, nil, nil
+	s.LabelsUnwatched = s.LabelsUnwatched || snap.Mismatch == nil
 	s.Nodes, s.Revisions, s.DaemonSets = slices.Clone(snap.Nodes), slices.Clone(snap.Revisions), slices.Clone(snap.DaemonSets)
 	s.Turns.Booked = slices.Clone(snap.Turns.Booked)
 	for i := range s.Revisions {

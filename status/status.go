@@ -266,7 +266,7 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 		return Uninstalling, "the spec is gone since " + r.Vanished.UTC().Format(time.RFC3339) + "; the uninstall begins after the grace unless it comes back" + letGo(r)
 	case r.Removing:
 		return Uninstalling, fmt.Sprintf("%d nodes left%s%s", sum.Total, why(sum, holds), letGo(r))
-	case r.Spec == nil || r.Prepare != nil:
+	case r.Spec == nil || r.Preparing():
 		return Progressing, "the revision is being prepared"
 	case r.Bad != nil && sum.Halted == "" && goingBack(r, sum):
 		return RollingBack, badWords(r, sum) + tail(sum, holds)

@@ -102,6 +102,7 @@ type view struct {
 }
 
 func lookAt(snap *observed.Snapshot) *view {
+	snap.LabelsUnwatched = snap.Mismatch == nil
 	if snap.Refused == nil {
 		snap.Refused = status.Refusals(snap)
 	}
