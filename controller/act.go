@@ -207,6 +207,9 @@ func (c *Controller) move(ctx context.Context, snap *observed.Snapshot, plan *de
 func (c *Controller) step(ctx context.Context, node *observed.Node, plan *desired.Plan, m rollout.Move) (bool, error) {
 	var failed error
 	content := fmt.Sprint(m.Before, " ", m.HadBefore, " ", node.Unschedulable, " ", node.Taints)
+	if m.Kind == rollout.ReturnTurn {
+		content = gaveBack
+	}
 	did, err := c.attempt(observed.ObjectRef{Kind: "Node", Name: m.Node, Runtime: m.Runtime}, content, func() error {
 		failed = c.Rollout.Node(ctx, node, m.Transition)
 		return failed

@@ -140,6 +140,7 @@ type Controller struct {
 	parser   parser
 	mismatch map[observed.NodeRuntime]time.Time
 	labelled map[observed.NodeRuntime]time.Time
+	halts    map[string]observed.Deselection
 	evicted  map[types.UID]observed.Eviction
 	refused  map[string]refusal
 	applied  map[string]applied
@@ -307,7 +308,7 @@ func (c *Controller) Pass(ctx context.Context) (again time.Time, err error) {
 
 func (c *Controller) pass(ctx context.Context) (time.Time, error) {
 	snap := c.Reader.Snapshot(c.Clock.Now())
-	snap.Mismatch, snap.Labelled, snap.Evictions = c.mismatch, c.labelled, c.evicted
+	snap.Mismatch, snap.Labelled, snap.Evictions, snap.Halts = c.mismatch, c.labelled, c.evicted, c.halts
 	if problem := snap.Turns.Problem; problem != c.turnsProblem {
 		c.turnsProblem = problem
 		if problem != "" {
@@ -317,7 +318,7 @@ func (c *Controller) pass(ctx context.Context) (time.Time, error) {
 	snap.Refused, snap.MaybeThere = c.refusals.now(), c.maybeThere(ctx, snap)
 	plan := desired.Of(snap, c.parser.parse, c.options)
 	c.plan = plan
-	c.mismatch = plan.Mismatches(snap)
+	c.mismatch, c.halts = plan.Mismatches(snap), plan.Halts()
 	c.forgetRefusals(snap, plan)
 
 	warnErr := c.guarded("", "warnings", func() error { c.warn(snap, plan); return nil })

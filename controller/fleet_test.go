@@ -96,6 +96,34 @@ func TestA3LabelsThatAllNodesLoseUninstallNothing(t *testing.T) {
 	})
 }
 
+func TestA3AHaltThatCannotBeWrittenDownHoldsAllTheSame(t *testing.T) {
+	var objects []runtime.Object
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		objects = append(objects, simulation.ReadyNode(name, map[string]string{"pool": "x"}))
+	}
+	run(t, wellBehaved, append(objects, spec("kata-1", "one", "nodeSelector", "pool=x", "maxUnavailable", "5")), func(c *cluster) {
+		c.installed()
+		c.api.Fault(func(w simulation.Write) error {
+			if w.Resource == "controllerrevisions" {
+				return no(w)
+			}
+			return nil
+		})
+		relabel(c, "", "a", "b", "c")
+		// The ten minutes within which labels are lost at once are over long before that is written down.
+		c.pass(30 * time.Minute)
+		if runs := len(c.world.Runs()); runs != 5 || !c.allAre(allReady)() {
+			t.Fatalf("%d commands ran, nodes are %v", runs, c.nodes())
+		}
+		c.api.Fault(nil)
+		c.within(10*time.Minute, "the spec is Halted", c.phaseIs("kata-1", "Halted"))
+		c.pass(20 * time.Minute)
+		if !c.allAre(allReady)() {
+			t.Errorf("nodes are %v", c.nodes())
+		}
+	})
+}
+
 func TestA6APauseLastsUntilPeopleResume(t *testing.T) {
 	run(t, wellBehaved, threeNodes(spec("kata-1", "one")), func(c *cluster) {
 		c.installed()

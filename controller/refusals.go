@@ -130,6 +130,9 @@ func (r *refusals) forget(there func(ref observed.ObjectRef, last time.Time) boo
 	maps.DeleteFunc(r.outrun, func(ref observed.ObjectRef, before outrunBefore) bool { return !there(ref, before.first) })
 }
 
+// gaveBack is the content of a write by which a node only gives its turn back.
+const gaveBack = "the turn is given back"
+
 // attempt makes a write unless it was refused a short while ago. A refusal is remembered, told to people, and nobody's error: everything else goes on. content is what would be
 // written, and what it would be written over. Errors that come back are those after which everything is worth trying again.
 func (c *Controller) attempt(ref observed.ObjectRef, content string, write func() error) (did bool, err error) {
@@ -144,6 +147,9 @@ func (c *Controller) attempt(ref observed.ObjectRef, content string, write func(
 		words = err.Error()
 	}
 	switch {
+	case err == nil && content == gaveBack:
+		// That says nothing of the write that was refused.
+		return true, nil
 	case err == nil:
 		c.refusals.succeeded(ref)
 		return true, nil

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"longshore.dev/longshore/observed"
 	"longshore.dev/longshore/spec"
@@ -42,8 +43,10 @@ func (r *Runtime) deselectionGrace(opts Options) time.Duration {
 
 // census counts the nodes that carry a runtime by what has become of their labels.
 type census struct {
-	// carrying nodes have more than a label of ours; lost are those that the selector does not match.
+	// carrying nodes have, or may have, something of the runtime; lost are those that the selector does not match.
 	carrying, lost int
+	// booked nodes have a turn, and nothing of the runtime yet; the selector does not match them.
+	booked int
 	// matched is how many nodes the selector matches, whether they carry anything or not.
 	matched int
 	// recent lost their labels within massWindow, those included that were uninstalled since; gone is how many the latter are.
@@ -53,10 +56,14 @@ type census struct {
 // count makes the census of a selector.
 func (r *Runtime) count(selector labels.Selector, snap *observed.Snapshot) census {
 	var c census
+	booked := map[types.UID]bool{}
+	for _, t := range snap.Turns.Booked {
+		booked[t.Node] = booked[t.Node] || t.Runtime == r.Name
+	}
 	for i := range snap.Nodes {
 		node := &snap.Nodes[i]
 		state := node.State(r.Name)
-		carries := state.Carries() && !state.LabelsAlone()
+		carries := hasSomething(state)
 		matches := selector.Matches(&node.Labels)
 		since, known := snap.Mismatch[observed.NodeRuntime{Node: node.UID, Runtime: r.Name}]
 		uninstalled := known && !state.Carries()
@@ -66,6 +73,8 @@ func (r *Runtime) count(selector labels.Selector, snap *observed.Snapshot) censu
 			c.matched++
 		case carries:
 			c.lost++
+		case booked[node.UID]:
+			c.booked++
 		case uninstalled && recent:
 			c.gone++
 		}
@@ -77,6 +86,15 @@ func (r *Runtime) count(selector labels.Selector, snap *observed.Snapshot) censu
 		}
 	}
 	return c
+}
+
+// hasSomething reports whether a node has, or may have, something of a runtime: more than a label of ours, and more than a turn that was given back before any command began.
+func hasSomething(s *observed.State) bool {
+	if !s.Carries() || s.LabelsAlone() {
+		return false
+	}
+	p := s.Progress
+	return p == nil || p.Phase != observed.PhasePending || s.Gate != "" || p.Previous != "" || p.Attempted != ""
 }
 
 // mass says why so many nodes have lost their labels that nobody can have meant it, "" where that is not so.
@@ -110,6 +128,9 @@ func (r *Runtime) lose(snap *observed.Snapshot) {
 	}
 	defer func() { r.lost = r.lostText(nil, snap) }()
 	known := r.History[0].Deselection()
+	if halt, found := snap.Halts[r.Name]; known == nil && found {
+		known = &halt
+	}
 	c := r.count(r.Spec.NodeSelector, snap)
 	switch {
 	case c.lost == 0:
@@ -120,7 +141,7 @@ func (r *Runtime) lose(snap *observed.Snapshot) {
 		r.Lost = known
 	case known != nil && c.lost <= known.Nodes:
 		// Those that are done are not agreed to any more: others may lose their labels while the last of them wait.
-		r.Lost = &observed.Deselection{Nodes: c.lost, Time: known.Time}
+		r.Lost = &observed.Deselection{Nodes: min(known.Nodes, c.lost+c.booked), Time: known.Time}
 	case c.mass() != "":
 		r.Lost = &observed.Deselection{Halted: c.mass(), Nodes: c.lost, Time: snap.Time.UTC().Truncate(time.Second)}
 	default:
@@ -136,7 +157,7 @@ func (r *Runtime) lostText(asked *spec.Runtime, snap *observed.Snapshot) string 
 			// That none is selected is remembered as such.
 			return ""
 		}
-		return observed.Deselection{Nodes: c.lost, Time: snap.Time.UTC().Truncate(time.Second)}.Text()
+		return observed.Deselection{Nodes: c.lost + c.booked, Time: snap.Time.UTC().Truncate(time.Second)}.Text()
 	}
 	if asked != nil && r.Spec != nil && r.Spec.NodeSelector.String() != asked.NodeSelector.String() {
 		return agreed(r.count(asked.NodeSelector, snap))
@@ -152,6 +173,17 @@ func (r *Runtime) lostText(asked *spec.Runtime, snap *observed.Snapshot) string 
 		return ""
 	}
 	return r.Lost.Text()
+}
+
+// Halts are the runtimes of which too many nodes lost their labels, to be remembered until that is written down.
+func (p *Plan) Halts() map[string]observed.Deselection {
+	halts := map[string]observed.Deselection{}
+	for i := range p.Runtimes {
+		if r := &p.Runtimes[i]; r.Lost != nil && r.Lost.Halted != "" {
+			halts[r.Name] = *r.Lost
+		}
+	}
+	return halts
 }
 
 // heard is the value of an annotation of people's that was obeyed last.

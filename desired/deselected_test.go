@@ -198,6 +198,36 @@ func TestA3AnEditThatDeselectsManyNodesIsMeant(t *testing.T) {
 	}
 }
 
+func TestA3AnEditOfTheSelectorKnowsOfNodesThatAreAboutToBegin(t *testing.T) {
+	before := specOf("kata-1", 20, data("one", "nodeSelector", "kubernetes.io/os"))
+	after := specOf("kata-1", 20, data("one"))
+	nodes, _ := fleet(3, minutes(0, 0)...)
+	nodes = append(nodes, node("x"))
+	w := world{specs: []observed.Spec{after}, history: []observed.Revision{revision(1, before)}, nodes: nodes}
+	snap := w.snapshot()
+	snap.Turns.Booked = []observed.Turn{{Node: "uid-x", Runtime: "kata", Revision: "a1", Operation: observed.Install, ID: "1"}}
+	plan := desired.Of(snap, spec.Parse, desired.DefaultOptions())
+	if got, want := prepared(&plan.Runtimes[0], observed.AnnotationDeselection), (observed.Deselection{Nodes: 3, Time: now}).Text(); got != want {
+		t.Errorf("to be written down is %q, want %q", got, want)
+	}
+}
+
+func TestA3ANodeThatGaveItsTurnBackBeforeItBeganHasNothingToLose(t *testing.T) {
+	one := specOf("kata-1", 20, data("one"))
+	nodes, mismatch := fleet(3, minutes(2)...)
+	for _, name := range []string{"x1", "x2", "x3"} {
+		n := node(name)
+		n.Annotations[observed.ProgressKey("kata")] = (&observed.Progress{Phase: observed.PhasePending, Since: now}).String()
+		n.Index()
+		nodes = append(nodes, n)
+		mismatch[name] = time.Minute
+	}
+	w := world{specs: []observed.Spec{one}, history: []observed.Revision{revision(1, one)}, nodes: nodes, mismatch: mismatch}
+	if got, want := counts(planned(t, &w)), "Installed Selected 2, Removed Deselected 4"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestA3ALabelThatNothingBacksIsNoNodeThatWasLost(t *testing.T) {
 	one := specOf("kata-1", 20, data("one"))
 	nodes, mismatch := fleet(2, minutes(5)...)

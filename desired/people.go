@@ -85,17 +85,12 @@ func offered(p *observed.Progress) bool {
 	return p != nil && (p.Phase == observed.PhaseReady || p.Previous != "")
 }
 
-// untouched reports whether a rollout that is taken back by itself did not change a node: it keeps the revision that it has, which is neither the bad one nor the goal.
-func (r *Runtime) untouched(p *observed.Progress) bool {
-	if r.Bad == nil || r.Bad.Asked || p == nil || !offered(p) || p.Operation == observed.Uninstall {
+// untouched reports whether a rollout that is taken back by itself did not change a node which works: it keeps the revision that it has, which is neither the bad one nor the goal.
+func (r *Runtime) untouched(s *observed.State) bool {
+	if r.Bad == nil || r.Bad.Asked || s == nil || s.Progress == nil || s.Progress.Phase != observed.PhaseReady || s.Ready == "" {
 		return false
 	}
-	for _, name := range []string{p.Revision, p.Attempted} {
-		if name == r.BadRevision || r.Current(name) {
-			return false
-		}
-	}
-	return true
+	return s.Progress.Revision != r.BadRevision && !r.Current(s.Progress.Revision)
 }
 
 // pending says which wish of people waits for the spec to be mended, "" where none does.

@@ -45,6 +45,8 @@ type Snapshot struct {
 	PayloadSecret *PayloadSecret `json:"payloadSecret,omitempty"`
 	// Mismatch remembers since when a node that carries a runtime is not selected by it any more.
 	Mismatch map[NodeRuntime]time.Time `json:"mismatch,omitempty"`
+	// Halts remembers of runtimes what was found of lost labels, until it is written down: nothing may be uninstalled because that is refused.
+	Halts map[string]Deselection `json:"halts,omitempty"`
 	// LabelsUnwatched is true where nobody has watched since when labels do not match: a command looks once, and knows only what the controller wrote down.
 	LabelsUnwatched bool `json:"labelsUnwatched,omitempty"`
 	// Labelled remembers since when the done label of a step under way has been as the step wants it.

@@ -38,6 +38,10 @@ func (d *decider) interrupt(v *visit, pod *observed.Pod, by string) {
 			next.Previous = ""
 		}
 	}
+	if d.resident(v, p.Previous) {
+		// It left before the operation, and nothing has to be finished for it: what others do to the node is waited for.
+		next.Previous = ""
+	}
 	ready := d.readyLabel(v.with(next))
 	if !v.node.Ready {
 		ready = ""

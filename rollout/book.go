@@ -161,14 +161,17 @@ func (d *decider) book(r *desired.Runtime) {
 		if first := waiting.before(w); o.reason == "" && first != "" {
 			o = obstacle{reason: WaitingForZone, message: first}
 		}
+		keeps := false
 		if o.reason == "" {
-			o = d.outgrown(w)
+			o, keeps = d.outgrown(w)
 		}
 		if o.reason != "" {
 			if passes(o.reason) {
 				waiting.waits(w)
 			}
-			d.giveBack(w, o)
+			if !keeps {
+				d.giveBack(w, o)
+			}
 			if w.holds && w.revision != "" {
 				// It goes on as soon as nothing is in its way.
 				d.need(w.visit, w.revision, w.operation)
@@ -361,13 +364,15 @@ func (d *decider) blocked(w *wish) obstacle {
 	return obstacle{}
 }
 
-// outgrown takes the turn from a node whose gate is not open where more turns are booked than the budget allows now: people made it smaller, or a node counts again that
-// could not be written.
-func (d *decider) outgrown(w *wish) obstacle {
-	if !w.holds || w.starts() || emptied(w.visit) || d.dismissed(w.visit) || d.holdsPlace(w.visit) || d.usedFor(w) <= w.allowed() {
-		return obstacle{}
+// outgrown keeps gates closed where more turns are booked than the budget allows now: people made it smaller, or a node counts again that could not be written. As many turns are given
+// back as there are too many; keeps is true for those that wait until these are.
+func (d *decider) outgrown(w *wish) (o obstacle, keeps bool) {
+	if !w.holds || w.starts() || d.uncounted[w.key()] || emptied(w.visit) || d.dismissed(w.visit) || d.holdsPlace(w.visit) || d.usedFor(w) <= w.allowed() {
+		return obstacle{}, false
 	}
-	return obstacle{reason: BudgetUsed, message: d.budgetUsed(w.r.Name, w.allowed())}
+	d.returned[w.r.Name]++
+	keeps = d.returned[w.r.Name] > d.usedFor(w)-w.allowed()
+	return obstacle{reason: BudgetUsed, message: d.budgetUsed(w.r.Name, w.allowed())}, keeps
 }
 
 // unfit is the part of the chain about the node, and about people who hold it or its runtime.
@@ -396,7 +401,7 @@ func (d *decider) unfit(w *wish, begins bool) obstacle {
 		return obstacle{reason: Paused, message: "the spec is paused"}
 	case begins && w.r.Pause != nil && !w.r.Removing && !emptied(w.visit):
 		return obstacle{reason: Paused, message: fmt.Sprintf("people paused the runtime: %q", w.r.Pause.Reason)}
-	case begins && w.sum.Halted != "" && !w.retry && !w.instead && !w.broken() && !w.mends():
+	case begins && w.sum.Halted != "" && !w.retry && !w.instead && !w.broken() && !d.mends(w):
 		return obstacle{reason: Halted, message: w.sum.HaltedMessage}
 	case begins:
 		return d.refusedInstaller(w)

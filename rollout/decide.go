@@ -103,6 +103,8 @@ type decider struct {
 	uncounted map[observed.NodeRuntime]bool
 	// beside is how many failed nodes stand in nobody's way who mends, by runtime; see [decider.usedFor].
 	beside map[string]int
+	// returned is how many turns are given back because the budget is smaller now, by runtime.
+	returned map[string]int
 	// pairs are the pairs of runtime and node that the moves are of.
 	pairs []int
 }
@@ -157,7 +159,7 @@ func newDecider(snap *observed.Snapshot, plan *desired.Plan) *decider {
 		snap: snap, plan: plan, out: &Decision{}, pods: indexPods(snap),
 		before: map[observed.NodeRuntime]observed.Turn{}, places: map[string]int{}, full: map[string]full{}, busy: make([]string, len(snap.Nodes)), turnsOn: make([]int32, len(snap.Nodes)),
 		closed: closedBy(plan.Pools), queue: map[string][]wish{}, needed: map[Installer]bool{}, handlers: map[*observed.RevisionContent][]string{}, sums: make([]Summary, 0, len(plan.Runtimes)),
-		beside: map[string]int{},
+		beside: map[string]int{}, returned: map[string]int{},
 	}
 }
 

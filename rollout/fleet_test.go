@@ -24,20 +24,21 @@ func TestWhatWorksIsNotTakenAway(t *testing.T) {
 			world: `a  kata  Ready   new  since 168h
 			        b  kata  Ready   new  since 168h
 			        d  kata  Failed  new  since 1h  failure InstallFailed`,
-			want: ``,
+			want: `free d`,
 		},
 		"A1: nor does a drift repair that fails": {
 			spec: "onFailure: Rollback", proven: "old new",
 			world: `a  kata  Ready   new  since 168h
 			        b  kata  Failed  new  since 1h  failure InstallFailed  previous new`,
-			want: ``,
+			want: `free b`,
 		},
 		"A1: a held node at the revision before does not take the fleet back": {
 			spec: "onFailure: Rollback", proven: "old new",
 			world: `a  kata  Ready   new  since 168h
 			        b  kata  Ready   old  since 168h  hold "legacy"
 			        d  kata  Failed  new  since 1h    failure InstallFailed`,
-			want: `hold b Held "held: \"legacy\""`,
+			want: `free d
+			       hold b Held "held: \"legacy\""`,
 		},
 		"A1: a rollout that is not proven goes back to the proven revision, whatever nodes remember": {
 			spec: "onFailure: Rollback", proven: "old",
@@ -83,6 +84,14 @@ func TestWhatWorksIsNotTakenAway(t *testing.T) {
 			       hold b Held "held: \"legacy\""
 			       hold c NodeNotReady "the node is NotReady since 2026-11-20T11:00:00Z"
 			       hold d NodeCordoned "somebody cordoned the node"`,
+		},
+		"A1: failures that are put up with, and nodes that are not in service yet, do not keep it from that": {
+			spec: "maxFailed: 1\nonFailure: Rollback",
+			world: `a  kata  Ready   new  since 2h
+			        b  kata  Failed  new  since 2h  failure InstallFailed
+			        c  kata  -       -    starting  hold "no"`,
+			want: `proven new
+			       hold c Held "held: \"no\""`,
 		},
 		"A1: not while one has failed at it": {
 			world: `a  kata  Ready   new  since 2h
@@ -137,6 +146,11 @@ func TestWhatWorksIsNotTakenAway(t *testing.T) {
 		"A2: nor have attempts that are used up": {
 			world: `a  kata  Installing  new  since 1m  attempt 3  exits 2  pod failed:3:1  deleting`,
 			want:  `move Redirect a Pending TurnReturned "the install of revision new was interrupted and is not counted as failed: the node is being deleted"`,
+		},
+		"A2: nor does a payload that stays go on where somebody else is at work": {
+			completion: observed.CompletionReady,
+			world:      `a  kata  Installing  new  since 16m  previous old  attempted old  pod running  others "the GPU operator"`,
+			want:       `move Redirect a Pending TurnReturned "the install of revision new was interrupted and is not counted as failed: the GPU operator"`,
 		},
 		"A3: labels that all nodes lose uninstall nothing": {
 			unsaid: true,
@@ -203,7 +217,6 @@ func TestOneBadObjectHoldsUpNobodyElse(t *testing.T) {
 			world: `a  kata  -  -  booked new/install
 			        b  kata  -  -  booked new/install`,
 			want: `move ReturnTurn a Pending TurnReturned "2 of 1 nodes out of service: a, b"
-			       move ReturnTurn b Pending TurnReturned "2 of 1 nodes out of service: a, b"
 			       hold a BudgetUsed "2 of 1 nodes out of service: a, b"
 			       hold b BudgetUsed "2 of 1 nodes out of service: a, b"`,
 		},
@@ -336,8 +349,9 @@ func TestWhatCannotPassByItselfHoldsUpNobodyElse(t *testing.T) {
 			        b  kata  Ready   new  since 2h  reason HandlerLost  unready  handlers runc
 			        c  kata  -       -`,
 			want: `book b install new
+			       free a
 			       hold b WaitingForTurn "the turn is being booked"
-			       hold c BudgetUsed "2 of 1 nodes out of service: a, b"`,
+			       hold c BudgetUsed "1 of 1 nodes out of service: b"`,
 		},
 		"C5: a failed node that is NotReady stays in the way": {
 			proven: "new",
@@ -345,11 +359,34 @@ func TestWhatCannotPassByItselfHoldsUpNobodyElse(t *testing.T) {
 			        c  kata  -       -`,
 			want: `hold c BudgetUsed "1 of 1 nodes out of service: a"`,
 		},
+		"C5: a repair that was given back once is still one": {
+			proven: "old",
+			world: `a  kata  Failed  new  since 1h  failure InstallFailed
+			        b  kata  Ready   old  since 2h  reason TurnReturned  unready  handlers runc`,
+			want: `book b install old
+			       hold b WaitingForTurn "the turn is being booked"`,
+		},
+		"C5: while it is emptied, it stays that of its own revision": {
+			spec: "drain: Cordon", proven: "old",
+			world: `a  kata  Failed    new  since 1h  failure InstallFailed
+			        b  kata  Draining  old  since 5s  previous old  attempted old  handlers runc  ours  unready`,
+			want: `move OpenGate b Installing old gate=old-install previous=old`,
+		},
+		"C5: a proven goal waits for no wave": {
+			spec: "waves: [{name: canary, nodeSelector: canary}]", proven: "new",
+			world: `a  kata  -      -    label canary=1  hold "no"
+			        b  kata  Ready  new  since 1h
+			        c  kata  -      -    starting`,
+			want: `book c install new
+			       hold a Held "held: \"no\""
+			       hold c WaitingForTurn "the turn is being booked"`,
+		},
 		"C5: a node that works at another revision waits": {
 			proven: "old new",
 			world: `a  kata  Failed  new  since 1h  failure InstallFailed
 			        b  kata  Ready   old  since 2h`,
-			want: `hold b Halted "1 nodes failed (maxFailed 0): a; revision new is proven and stays in force: mend the nodes, and annotate them with kata.longshore.dev/retry to try them again"`,
+			want: `free a
+			       hold b Halted "1 nodes failed (maxFailed 0): a; revision new is proven and stays in force: mend the nodes, and annotate them with kata.longshore.dev/retry to try them again"`,
 		},
 	})
 }

@@ -377,5 +377,9 @@ func (d *decider) passedOver(v *visit, p *observed.Progress) bool {
 	if !v.node.Ready {
 		return false
 	}
-	return p.Reason == string(HandlerLost) || (v.r.Spec != nil && v.r.Spec.OnFailure == spec.OnFailureContinue)
+	if p.Reason == string(HandlerLost) || (v.r.Spec != nil && v.r.Spec.OnFailure == spec.OnFailureContinue) {
+		return true
+	}
+	// It offered nothing before, and the revision is known to work: that is the node's own trouble.
+	return p.Operation == observed.Install && (p.Previous == "" || p.Previous == p.Revision) && !failedInSoak(p) && provenRevision(v.r, p.Revision)
 }

@@ -29,7 +29,7 @@ func (d *decider) prove(index int) {
 			continue
 		}
 		wanted++
-		if s := d.stands[index][i].state; sum.Done < r.Selected && d.passedBy(r, &d.snap.Nodes[i], s) {
+		if s := d.stands[index][i].state; sum.Done < r.Selected && (d.passedBy(r, &d.snap.Nodes[i], s) || (sum.Halted == "" && failedAt(r, s))) {
 			wanted--
 		}
 	}
@@ -38,8 +38,16 @@ func (d *decider) prove(index int) {
 	}
 }
 
-// passedBy reports whether a node is left alone, and has not got the goal: it says nothing about that.
+// failedAt reports whether a node has failed at the goal. Where as many are put up with, that is no more than what ends a wave.
+func failedAt(r *desired.Runtime, s *observed.State) bool {
+	return s != nil && s.Progress != nil && s.Progress.Phase == observed.PhaseFailed && s.Progress.Operation == observed.Install && r.Current(s.Progress.Revision)
+}
+
+// passedBy reports whether a node is left alone, or not in service yet, and has not got the goal: it says nothing about that.
 func (d *decider) passedBy(r *desired.Runtime, node *observed.Node, s *observed.State) bool {
+	if node.Starting(r.Name) {
+		return true
+	}
 	if !d.idle(node, s) || s == nil || s.Progress == nil {
 		return d.idle(node, s)
 	}
@@ -83,7 +91,7 @@ func newestOf(r *desired.Runtime, is func(rev *observed.Revision) bool) string {
 }
 
 // offersNothing reports whether a node offers no revision of the runtime now: it is new, or it has lost its handler.
-func (w *wish) offersNothing() bool {
+func (d *decider) offersNothing(w *wish) bool {
 	if w.state == nil || w.state.Progress == nil {
 		return w.state == nil || w.state.Ready == ""
 	}
@@ -93,9 +101,9 @@ func (w *wish) offersNothing() bool {
 	}
 	switch p.Phase {
 	case observed.PhaseReady:
-		return p.Reason == string(HandlerLost)
+		return d.lostHandler(w.visit)
 	case observed.PhasePending:
-		return p.Previous == ""
+		return p.Previous == "" || len(d.missing(w.visit, p.Previous)) > 0
 	case observed.PhaseDraining, observed.PhaseBlocked:
 		return p.Operation == observed.Install && (p.Previous == "" || p.Previous == p.Revision)
 	case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseFailed:
@@ -103,15 +111,26 @@ func (w *wish) offersNothing() bool {
 	return false
 }
 
+// lostHandler reports whether the kubelet denies a handler of what a Ready node has, whatever was written on the node since.
+func (d *decider) lostHandler(v *visit) bool {
+	p := v.state.Progress
+	return p.Phase == observed.PhaseReady && (p.Reason == string(HandlerLost) || len(d.missing(v, p.Revision)) > 0)
+}
+
 // mends reports whether a wish brings a proven revision to a node that offers nothing. No halted rollout of another revision, and no node that failed and is
 // Ready, holds that up.
-func (w *wish) mends() bool {
-	return w.operation == observed.Install && provenRevision(w.r, w.revision) && w.offersNothing()
+func (d *decider) mends(w *wish) bool {
+	return w.operation == observed.Install && provenRevision(w.r, w.revision) && d.offersNothing(w)
 }
 
 // settleFor chooses another revision for a node that cannot get the goal now: the rollout is halted, or, for a node that is not in service yet, in an earlier wave.
 func (d *decider) settleFor(w *wish) {
-	if w.operation != observed.Install || w.mends() {
+	if w.operation != observed.Install {
+		return
+	}
+	if d.mends(w) {
+		// Nothing is tried out with it, so that it waits for no wave.
+		w.instead = true
 		return
 	}
 	_, early := d.early(w.visit)
@@ -131,11 +150,11 @@ func (d *decider) fallback(w *wish) string {
 	proven := func(rev *observed.Revision) bool { return rev.Proven() }
 	if !w.starts() {
 		switch {
-		case !w.offersNothing():
+		case !d.offersNothing(w):
 			return ""
-		case w.state != nil && w.state.Progress != nil && w.state.Progress.Phase == observed.PhaseReady:
+		case w.state != nil && w.state.Progress != nil && has(w.state.Progress) != "":
 			// Drift is repaired at the revision that the node has.
-			return newestOf(w.r, func(rev *observed.Revision) bool { return rev.Proven() && rev.Revision == w.state.Progress.Revision })
+			return newestOf(w.r, func(rev *observed.Revision) bool { return rev.Proven() && rev.Revision == has(w.state.Progress) })
 		}
 		return newestOf(w.r, proven)
 	}
@@ -153,6 +172,18 @@ func (d *decider) fallback(w *wish) string {
 	return ""
 }
 
+// has is the revision that a node has, with or without its handler, "" for none.
+func has(p *observed.Progress) string {
+	switch p.Phase {
+	case observed.PhaseReady:
+		return p.Revision
+	case observed.PhaseDraining, observed.PhaseBlocked, observed.PhasePending:
+		return p.Previous
+	default:
+		return ""
+	}
+}
+
 // settled reports whether an operation under way is that of a node which got another revision because the rollout is halted.
 func (v *visit) settled() bool {
 	p := v.state.Progress
@@ -162,7 +193,7 @@ func (v *visit) settled() bool {
 // usedFor is how many places of the budget are in the way of a wish. Nodes that failed and are Ready are in the way of everything but of what mends.
 func (d *decider) usedFor(w *wish) int {
 	used := d.used(w.r.Name)
-	if !w.mends() {
+	if !d.mends(w) {
 		return used
 	}
 	failed, known := d.beside[w.r.Name]
@@ -171,6 +202,10 @@ func (d *decider) usedFor(w *wish) int {
 		for i, s := range d.stands[index] {
 			node := &d.snap.Nodes[i]
 			if s.state == nil || s.state.Progress == nil || s.state.Progress.Phase != observed.PhaseFailed || s.state.Progress.Operation != observed.Install {
+				continue
+			}
+			if s.state.Retry != "" && s.state.Retry != s.state.Progress.Retry {
+				// It is tried again.
 				continue
 			}
 			if key := (observed.NodeRuntime{Node: node.UID, Runtime: w.r.Name}); node.Ready && d.hasTurn(w.r.Name, node) && !node.Starting(w.r.Name) && !d.uncounted[key] {

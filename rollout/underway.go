@@ -330,7 +330,7 @@ func (d *decider) begin(v *visit, revision string, operation observed.Operation)
 	if p := v.state.Progress; p != nil {
 		next.Previous, next.Attempted = installed(p), attempted(p)
 		switch {
-		case p.Phase == observed.PhaseReady && p.Reason == string(HandlerLost) && p.Revision == revision:
+		case d.lostHandler(v) && p.Revision == revision:
 			next.Repairs = d.repairsInARow(p) + 1
 		case emptied(v):
 			next.Repairs = p.Repairs
