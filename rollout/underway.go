@@ -55,6 +55,10 @@ func (d *decider) turnBack(v *visit, pod *observed.Pod) bool {
 	if p.PodUID != "" || !v.node.Ready || (pod != nil && started(pod)) || !d.unwanted(v) {
 		return false
 	}
+	if v.state.Gate != d.gateOf(v, p) {
+		// Somebody wiped the gate: a command may have begun, and be gone with its pod.
+		return false
+	}
 	next := p.Next(observed.Progress{
 		Phase: observed.PhasePending, Previous: p.Previous, Attempted: p.Attempted, Since: d.snap.Time, Reason: string(TurnReturned),
 		Message:   fmt.Sprintf("the %s of revision %s was not wanted any more before its command began", p.Operation, p.Revision),

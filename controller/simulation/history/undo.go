@@ -2,17 +2,27 @@ package history
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"longshore.dev/longshore/observed"
 )
 
-// closedUnseen notes that an old leader has closed the gate of a command that it had not seen begin: nobody may ever know that it did.
+// closedUnseen notes that a leader has closed the gate of a command that it had not seen begin: should the pod be gone before anybody looks again, nobody will ever know that it did
+// (decision 19).
 func (w *World) closedUnseen(l *leader, before, after *node, rt string) {
 	gate := observed.GateKey(rt)
-	if l.deposed && before.object.Labels[gate] != "" && after.object.Labels[gate] == "" && underWay(before.seen.Progress(rt)) {
-		w.machines[before.object.Name].late[rt] = true
+	if before.object.Labels[gate] == "" || after.object.Labels[gate] != "" || !underWay(before.seen.Progress(rt)) {
+		return
 	}
+	for i := range l.view.Pods {
+		p := &l.view.Pods[i]
+		begun := func(c observed.Container) bool { return c.Running || c.Done || c.Exit != nil }
+		if p.Node == before.object.Name && p.Runtime == rt && slices.ContainsFunc(p.Steps, begun) {
+			return
+		}
+	}
+	w.machines[before.object.Name].late[rt] = true
 }
 
 // uninstalls notes with which command an uninstall begins.
