@@ -70,7 +70,7 @@ race: ## Unit tests with the race detector, wherever there are goroutines
 
 .PHONY: worlds
 worlds: ## Histories of the pass and of the core from seeds (SEEDS=3000), with what met what, and small worlds in every order (DEPTH=13, STATES=20000)
-	DEPTH=$(or $(DEPTH),13) SEEDS=$(or $(SEEDS),1000) go test -count=1 -timeout 9m -v ./controller/simulation/history | grep -v '^=== '
+	DEPTH=$(or $(DEPTH),13) SEEDS=$(or $(SEEDS),1500) go test -count=1 -timeout 9m -v ./controller/simulation/history | grep -v '^=== '
 	STATES=$(or $(STATES),20000) SEEDS=$(or $(SEEDS),3000) go test -count=1 -timeout 9m -v -run 'TestSmallWorlds|TestSeededHistories' ./controller | grep -v '^=== '
 
 .PHONY: soak

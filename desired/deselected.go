@@ -128,7 +128,7 @@ func (r *Runtime) lose(snap *observed.Snapshot) {
 	}
 	defer func() { r.lost = r.lostText(nil, snap) }()
 	known := r.History[0].Deselection()
-	if halt, found := snap.Halts[r.Name]; known == nil && found {
+	if halt, found := snap.Halts[r.Name]; found && (known == nil || (known.Halted == "" && halt.Time.After(known.Time))) {
 		known = &halt
 	}
 	c := r.count(r.Spec.NodeSelector, snap)
@@ -164,7 +164,8 @@ func (r *Runtime) lostText(asked *spec.Runtime, snap *observed.Snapshot) string 
 	}
 	word := r.Source.People[observed.AnnotationUninstallDeselected]
 	if r.Lost != nil && r.Lost.Halted != "" && word != "" && word != r.heard(observed.AnnotationUninstallDeselected) {
-		return observed.Deselection{Nodes: r.count(r.Spec.NodeSelector, snap).lost, Time: snap.Time.UTC().Truncate(time.Second)}.Text()
+		c := r.count(r.Spec.NodeSelector, snap)
+		return observed.Deselection{Nodes: c.lost + c.booked, Time: snap.Time.UTC().Truncate(time.Second)}.Text()
 	}
 	switch {
 	case r.Spec == nil:

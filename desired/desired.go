@@ -392,7 +392,7 @@ func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snap
 		return Target{Want: Removed, Why: WhyBad}
 	case r.GivenUp():
 		return keep(WhyBad)
-	case is.selected && r.untouched(node.State(r.Name)):
+	case is.selected && r.untouched(node):
 		return Target{Want: Keep, Why: WhyUntouched}
 	case is.selected:
 		return Target{Want: Installed, Why: WhySelected}

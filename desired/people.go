@@ -86,11 +86,17 @@ func offered(p *observed.Progress) bool {
 }
 
 // untouched reports whether a rollout that is taken back by itself did not change a node which works: it keeps the revision that it has, which is neither the bad one nor the goal.
-func (r *Runtime) untouched(s *observed.State) bool {
-	if r.Bad == nil || r.Bad.Asked || s == nil || s.Progress == nil || s.Progress.Phase != observed.PhaseReady || s.Ready == "" {
+func (r *Runtime) untouched(node *observed.Node) bool {
+	p := node.Progress(r.Name)
+	if r.Bad == nil || r.Bad.Asked || p == nil || p.Phase != observed.PhaseReady || p.Revision == r.BadRevision || r.Current(p.Revision) {
 		return false
 	}
-	return s.Progress.Revision != r.BadRevision && !r.Current(s.Progress.Revision)
+	rev := r.Revision(p.Revision)
+	if rev == nil || rev.Content == nil || node.Handlers == nil {
+		return true
+	}
+	// One that has lost a handler does not work.
+	return !slices.ContainsFunc(rev.Content.Handlers(), func(h string) bool { return !slices.Contains(node.Handlers, h) })
 }
 
 // pending says which wish of people waits for the spec to be mended, "" where none does.

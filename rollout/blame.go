@@ -38,9 +38,9 @@ func (d *decider) interrupt(v *visit, pod *observed.Pod, by string) {
 			next.Previous = ""
 		}
 	}
-	if d.resident(v, p.Previous) {
-		// It left before the operation, and nothing has to be finished for it: what others do to the node is waited for.
-		next.Previous = ""
+	if next.Previous != "" && d.resident(v, next.Previous) {
+		// The node is without its payload, which left for this operation: it keeps its place.
+		next.Reason = string(PayloadLeaving)
 	}
 	ready := d.readyLabel(v.with(next))
 	if !v.node.Ready {

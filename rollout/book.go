@@ -388,7 +388,7 @@ func (d *decider) unfit(w *wish, begins bool) obstacle {
 		return obstacle{reason: Held, message: fmt.Sprintf("held: %q", w.state.Hold)}
 	case !w.node.Ready:
 		return obstacle{reason: NodeNotReady, message: "the node is NotReady" + since(w.node)}
-	case begins && w.node.Others != "":
+	case w.node.Others != "":
 		return obstacle{reason: OthersAtWork, message: w.node.Others}
 	case begins && w.node.Unschedulable && !w.cordonedByUs():
 		if runtime := cordoner(w.node); runtime != "" {

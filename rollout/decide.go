@@ -354,9 +354,16 @@ func (d *decider) repair(v *visit, ready string) bool {
 	next := *s.Progress
 	// Whoever uncordoned it meant that, and whoever cordons it next may be somebody else.
 	next.Cordoned = next.Cordoned && !uncordoned
+	if s.Gate != gate && next.PodUID == "" && (next.Phase == observed.PhaseInstalling || next.Phase == observed.PhaseUninstalling) {
+		// Somebody wiped the gate. A command may have begun, and be gone with its pod.
+		next.PodUID = unknownPod
+	}
 	d.move(v, Repair, &next, gate, ready)
 	return true
 }
+
+// unknownPod stands for a pod of which nobody knows whether it was there.
+const unknownPod = "unknown"
 
 // sortHolds sorts them by runtime, then by node, both of which are sorted: each hold is put where its pair is.
 func (d *decider) sortHolds() {

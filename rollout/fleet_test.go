@@ -94,12 +94,14 @@ func TestWhatWorksIsNotTakenAway(t *testing.T) {
 			       hold c Held "held: \"no\""`,
 		},
 		"A1: not while one has failed at it": {
+			unproven: true,
 			world: `a  kata  Ready   new  since 2h
 			        b  kata  Failed  new  since 2h  failure InstallFailed  cordoned`,
 			want: ``,
 		},
 		"A1: nor while one soaks, or is begun": {
-			spec: "maxUnavailable: 2",
+			unproven: true,
+			spec:     "maxUnavailable: 2",
 			world: `a  kata  Ready       new  since 2h
 			        b  kata  Ready       new  since 20s  hold "no"
 			        c  kata  Installing  new  since 20s  pod running  cordoned`,
@@ -107,8 +109,9 @@ func TestWhatWorksIsNotTakenAway(t *testing.T) {
 			       hold c CommandRunning "step install is running"`,
 		},
 		"A1: nor where no node has it": {
-			world: `a  kata  -  -  hold "no"`,
-			want:  `hold a Held "held: \"no\""`,
+			unproven: true,
+			world:    `a  kata  -  -  hold "no"`,
+			want:     `hold a Held "held: \"no\""`,
 		},
 		"A2: NotReady in the soak is not our failure where Karpenter takes the node": {
 			spec:  "onFailure: Rollback",
@@ -150,7 +153,21 @@ func TestWhatWorksIsNotTakenAway(t *testing.T) {
 		"A2: nor does a payload that stays go on where somebody else is at work": {
 			completion: observed.CompletionReady,
 			world:      `a  kata  Installing  new  since 16m  previous old  attempted old  pod running  others "the GPU operator"`,
-			want:       `move Redirect a Pending TurnReturned "the install of revision new was interrupted and is not counted as failed: the GPU operator"`,
+			want:       `move Redirect a Pending previous=old PayloadLeaving "the install of revision new was interrupted and is not counted as failed: the GPU operator"`,
+		},
+		"A2: it waits for them, in the place that it has": {
+			completion: observed.CompletionReady,
+			world: `a  kata  Pending  -    since 1m  previous old  attempted new  reason PayloadLeaving  booked new/install  others "the GPU operator"
+			        b  kata  -        -`,
+			want: `hold a OthersAtWork "the GPU operator"
+			       hold b BudgetUsed "1 of 1 nodes out of service: a"`,
+		},
+		"A1: more failures than are put up with prove nothing, also where they are passed over": {
+			unproven: true,
+			spec:     "onFailure: Continue",
+			world: `a  kata  Ready   new  since 2h
+			        b  kata  Failed  new  since 2h  failure InstallFailed`,
+			want: `free b`,
 		},
 		"A3: labels that all nodes lose uninstall nothing": {
 			unsaid: true,

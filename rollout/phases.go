@@ -381,5 +381,5 @@ func (d *decider) passedOver(v *visit, p *observed.Progress) bool {
 		return true
 	}
 	// It offered nothing before, and the revision is known to work: that is the node's own trouble.
-	return p.Operation == observed.Install && (p.Previous == "" || p.Previous == p.Revision) && !failedInSoak(p) && provenRevision(v.r, p.Revision)
+	return p.Operation == observed.Install && v.state.Ready == "" && (p.Previous == "" || p.Previous == p.Revision) && !failedInSoak(p) && provenRevision(v.r, p.Revision)
 }

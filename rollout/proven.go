@@ -7,6 +7,7 @@ import (
 
 	"longshore.dev/longshore/desired"
 	"longshore.dev/longshore/observed"
+	"longshore.dev/longshore/spec"
 )
 
 // A revision is proven once every selected node was done with it, or left alone. From then on a node that fails at it says something about that node, and nothing
@@ -23,13 +24,14 @@ func (d *decider) prove(index int) {
 	if r.Goal == nil || r.Source == nil || r.Prepare != nil || r.Bad != nil || r.Stale || r.Goal.Proven() || sum.Done == 0 || d.waits(d.refusal("ControllerRevision", r.Goal.Name, r.Name)) {
 		return
 	}
+	excused := sum.Done < r.Selected && d.fewFailed(index)
 	wanted := 0
 	for i := range r.Targets {
 		if r.Targets[i].Want != desired.Installed {
 			continue
 		}
 		wanted++
-		if s := d.stands[index][i].state; sum.Done < r.Selected && (d.passedBy(r, &d.snap.Nodes[i], s) || (sum.Halted == "" && failedAt(r, s))) {
+		if s := d.stands[index][i].state; sum.Done < r.Selected && (d.passedBy(r, &d.snap.Nodes[i], s) || (excused && failedAt(r, s))) {
 			wanted--
 		}
 	}
@@ -38,14 +40,31 @@ func (d *decider) prove(index int) {
 	}
 }
 
-// failedAt reports whether a node has failed at the goal. Where as many are put up with, that is no more than what ends a wave.
+// fewFailed reports whether no more nodes have failed at the goal than maxFailed puts up with, whatever becomes of failures.
+func (d *decider) fewFailed(index int) bool {
+	r, failed := &d.plan.Runtimes[index], 0
+	if r.Spec == nil {
+		return false
+	}
+	for _, s := range d.stands[index] {
+		if failedAt(r, s.state) {
+			failed++
+		}
+	}
+	return failed <= spec.ScaledFailed(r.Spec.MaxFailed, r.Total)
+}
+
+// failedAt reports whether a node has failed at the goal, and is not tried again.
 func failedAt(r *desired.Runtime, s *observed.State) bool {
-	return s != nil && s.Progress != nil && s.Progress.Phase == observed.PhaseFailed && s.Progress.Operation == observed.Install && r.Current(s.Progress.Revision)
+	if s == nil || s.Progress == nil || s.Progress.Phase != observed.PhaseFailed || s.Progress.Operation != observed.Install {
+		return false
+	}
+	return r.Current(s.Progress.Revision) && (s.Retry == "" || s.Retry == s.Progress.Retry)
 }
 
 // passedBy reports whether a node is left alone, or not in service yet, and has not got the goal: it says nothing about that.
 func (d *decider) passedBy(r *desired.Runtime, node *observed.Node, s *observed.State) bool {
-	if node.Starting(r.Name) {
+	if node.Starting(r.Name) && (s == nil || s.Progress == nil || !r.Current(s.Progress.Revision)) {
 		return true
 	}
 	if !d.idle(node, s) || s == nil || s.Progress == nil {
@@ -201,10 +220,7 @@ func (d *decider) usedFor(w *wish) int {
 		index := w.pair / len(d.snap.Nodes)
 		for i, s := range d.stands[index] {
 			node := &d.snap.Nodes[i]
-			if s.state == nil || s.state.Progress == nil || s.state.Progress.Phase != observed.PhaseFailed || s.state.Progress.Operation != observed.Install {
-				continue
-			}
-			if s.state.Retry != "" && s.state.Retry != s.state.Progress.Retry {
+			if !failedAt(w.r, s.state) {
 				// It is tried again.
 				continue
 			}

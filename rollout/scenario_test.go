@@ -75,6 +75,8 @@ type scenario struct {
 	asked bool
 	// proven are revisions that are proven.
 	proven string
+	// unproven is true where nothing may be proven: elsewhere nobody looks.
+	unproven bool
 	// unsaid is true where nobody agreed that nodes without the label are uninstalled: by default people edited the selector.
 	unsaid bool
 	// refusals are writes that the API server refused a minute ago, lines of `kind name`; with `since` before they are tried again.
@@ -966,7 +968,7 @@ func newWorld(t *testing.T, s scenario) *world {
 	w := &world{
 		t: t, snap: &observed.Snapshot{Time: now, Turns: observed.Turns{Exists: true, ResourceVersion: "t3"}, Mismatch: map[observed.NodeRuntime]time.Time{}},
 		names: map[string]string{}, hash: map[string]string{}, nodes: map[string]*observed.Node{},
-		tellsProven: strings.Contains(s.want, "proven "),
+		tellsProven: s.unproven || strings.Contains(s.want, "proven "),
 	}
 	if s.listed != "-" {
 		w.snap.DoneLabels = new(strings.ReplaceAll(cmp.Or(s.listed, "done pre"), " ", "\n"))

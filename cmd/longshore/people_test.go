@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"longshore.dev/longshore/desired"
 	"longshore.dev/longshore/observed"
 	"longshore.dev/longshore/spec"
 	"longshore.dev/longshore/status"
@@ -430,6 +431,8 @@ func TestA3NodesThatLostTheirLabelsAreUninstalledWhenPeopleSaySo(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mark(observed.AnnotationSpec, string(data))
+	// Only the controller has watched the labels: what it found is written down.
+	s.mark(observed.AnnotationDeselection, observed.Deselection{Halted: desired.HaltedMassDeselection, Nodes: 3}.Text())
 	s.node("d", func(n *corev1.Node) { n.Labels["use"] = "kata" })
 	said := `runtime "kata" is uninstalled from 3 of 3 nodes that carry it, within its budget: their labels do not match the selector "use=kata"`
 	s.o.dryRun = true

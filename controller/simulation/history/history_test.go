@@ -18,7 +18,7 @@ import (
 // seeds is how many histories `make check` plays; SEEDS=20000 plays more, and SEED=17 that one alone. With enough of them every event meets every phase.
 const (
 	seeds  = 60
-	enough = 600
+	enough = 1500
 )
 
 // players is how many are played at the same time.

@@ -71,7 +71,7 @@ func (w *World) out(n *observed.Node, runtime string) bool {
 	case observed.PhaseInstalling, observed.PhaseUninstalling, observed.PhaseDraining, observed.PhaseBlocked:
 		return true
 	case observed.PhaseFailed:
-		own := p.Operation == observed.Install && (p.Previous == "" || p.Previous == p.Revision) && w.proven[runtime+" "+p.Revision]
+		own := p.Operation == observed.Install && n.Labels.Get(observed.ReadyKey(runtime)) == "" && (p.Previous == "" || p.Previous == p.Revision) && w.proven[runtime+" "+p.Revision]
 		return !n.Ready || (w.scene.OnFailure != "Continue" && p.Reason != string(rollout.HandlerLost) && !own)
 	case observed.PhasePending:
 		return p.Reason == string(rollout.PayloadLeaving)
