@@ -81,7 +81,7 @@ soak: ## Histories of the pass (SEEDS=5000), of the core (ten times as many), an
 
 .PHONY: mutants
 mutants: ## Put bugs into the product, and see that the histories find each; about ten minutes
-	cd tools && go run ./mutants -dir ..
+	cd tools && SEEDS=$(or $(SEEDS),3000) go run ./mutants -dir ..
 
 FUZZTIME ?= 20s
 
