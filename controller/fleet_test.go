@@ -394,7 +394,13 @@ func (b *bugs) MarkRevision(ctx context.Context, before *observed.Revision, numb
 }
 
 func (b *bugs) Delete(ctx context.Context, kind, name string, uid types.UID) error {
+	b.in("delete", name)
 	return b.Objects.Delete(ctx, kind, name, uid)
+}
+
+func (b *bugs) Finalizers(ctx context.Context, s *observed.Spec, want []string) error {
+	b.in("finalizers", s.Name)
+	return b.Finalizer.Finalizers(ctx, s, want)
 }
 
 func (b *bugs) Look(context.Context, []string) error { panic("a bug in watching pods") }
@@ -406,13 +412,13 @@ func (b *bugs) PullSecret(context.Context, []string, observed.Hidden, observed.H
 }
 
 func TestAPanicInOneStageOfAPassStopsNothingElse(t *testing.T) {
-	for _, stage := range []string{"node", "check", "DaemonSet", "RuntimeClass", "status", "revision", "mark", "watch pods", "pull secret"} {
+	for _, stage := range []string{"node", "check", "DaemonSet", "RuntimeClass", "status", "revision", "mark", "finalizers", "watch pods", "pull secret"} {
 		t.Run(stage, func(t *testing.T) {
 			run(t, wellBehaved, threeNodes(), func(c *cluster) {
 				c.stop()
 				c.ports = func(p *controller.Ports) {
 					b := &bugs{Ports: *p, stage: stage}
-					switch p.Rollout, p.Objects, p.Status, p.Revisions = b, b, b, b; stage {
+					switch p.Rollout, p.Objects, p.Status, p.Revisions, p.Finalizer = b, b, b, b, b; stage {
 					case "watch pods":
 						p.Sight = b
 					case "pull secret":
@@ -422,7 +428,7 @@ func TestAPanicInOneStageOfAPassStopsNothingElse(t *testing.T) {
 				c.start()
 				other := spec("gvisor-1", "one")
 				other.Labels[observed.LabelRuntime] = "gvisor"
-				other.Data["runtimeClasses"] = "[{name: gvisor, handler: gvisor}]"
+				other.Data["runtimeClasses"], other.Data["deletionPolicy"] = "[{name: gvisor, handler: gvisor}]", "Foreground"
 				c.api.Create(other)
 				c.api.Create(spec("kata-1", "one"))
 				c.within(10*time.Minute, "the other runtime is installed", func() bool {

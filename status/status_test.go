@@ -1,16 +1,19 @@
 package status_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"pgregory.net/rapid"
 
 	"longshore.dev/longshore/desired"
 	"longshore.dev/longshore/observed"
 	"longshore.dev/longshore/rollout"
+	"longshore.dev/longshore/spec"
 	"longshore.dev/longshore/status"
 )
 
@@ -143,5 +146,27 @@ func TestAHoldSaysUntilWhen(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, report(t, all, "kata").Nodes[0], cmpopts.IgnoreFields(status.NodeReport{}, "Message")); diff != "" {
 		t.Errorf("want (-) and got (+):\n%s", diff)
+	}
+}
+
+func TestAPanicOverOneReportEndsNoOther(t *testing.T) {
+	w := newWorld()
+	w.addRuntime(t, "kata")
+	w.addRuntime(t, "gvisor")
+	// A bug in whatever parses: an error that is none.
+	plan := desired.Of(w.snap, func(name string, data map[string]string, binary map[string][]byte) (*spec.Runtime, field.ErrorList) {
+		r, errs := spec.Parse(name, data, binary)
+		if name == "gvisor" {
+			errs = append(errs, nil)
+		}
+		return r, errs
+	}, desired.DefaultOptions())
+	report := status.Of(w.snap, plan, rollout.Decide(w.snap, plan))
+	for i := range report.Runtimes {
+		r := &report.Runtimes[i]
+		failed := r.Phase == status.Halted && strings.Contains(r.Message, "internal error") && strings.Contains(r.Panic, "status.go")
+		if failed != (r.Name == "gvisor") {
+			t.Errorf("runtime %s reads %s: %s", r.Name, r.Phase, r.Message)
+		}
 	}
 }
