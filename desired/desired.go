@@ -61,6 +61,8 @@ type Runtime struct {
 	// Conflict says which other runtime has what this one asks for, or what is wrong with the spec that is left where it is Stale: another one was newer for too long.
 	Conflict string
 	Stale    bool
+	// InForceAt is when the spec that is left comes into force, an older one than what is in force; zero where nothing is waited for.
+	InForceAt time.Time
 	// Spec is what is in force, nil where nothing valid was ever there.
 	Spec *spec.Runtime
 	// Goal is the revision that selected nodes should carry, nil if there is none yet.
@@ -138,6 +140,7 @@ const (
 	WhyMassDeselected
 	WhyUntouched
 	WhyPanic
+	WhySurvivor
 )
 
 // Revision returns the runtime's revision of that name, nil if it is not (or no longer) known.
@@ -173,6 +176,8 @@ func (r *Runtime) Frozen() (Why, bool) {
 		return WhyMassDeselected, true
 	case !r.Vanished.IsZero() && !r.Removing:
 		return WhyVanished, true
+	case !r.InForceAt.IsZero():
+		return WhySurvivor, true
 	}
 	return WhyNone, false
 }
@@ -216,7 +221,13 @@ func Of(snap *observed.Snapshot, parse Parser, opts Options) *Plan {
 		r := &plan.Runtimes[i]
 		r.isolated(func() {
 			r.lose(snap)
-			r.ask(snap, parse, claims, payloads)
+			switch {
+			case r.Source == nil:
+				r.vanish(snap)
+			case r.survive(snap, opts):
+			default:
+				r.ask(snap, parse, claims, payloads)
+			}
 			plan.again(r.target(snap, opts))
 			r.finalize(snap)
 		})
@@ -325,6 +336,9 @@ func (r *Runtime) target(snap *observed.Snapshot, opts Options) time.Time {
 			later(due)
 		}
 	}
+	if !r.InForceAt.IsZero() {
+		later(r.InForceAt)
+	}
 	for i := range snap.Nodes {
 		node := &snap.Nodes[i]
 		carries := node.State(r.Name).Carries()
@@ -353,9 +367,10 @@ type standing struct{ selected, carries bool }
 // targetOf is the table of targets, the first line that fits:
 //
 //	nothing valid was ever there          Keep what is there
-//	the spec that is left is stale        Keep if it carries anything
 //	the spec is gone, grace over          Removed if it carries anything
 //	the same, and its policy was Orphan   Keep if it carries anything
+//	the spec that is left is stale        Keep if it carries anything
+//	it is not in force yet                Keep if it carries anything or was selected
 //	the spec is gone, within the grace    Keep if it carries anything or was selected
 //	the spec is gone, not yet remembered  the same
 //	the newest revision is bad, the first Removed if it never offered the runtime, else Keep
@@ -379,15 +394,14 @@ func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snap
 		return Target{}
 	case r.Orphaned:
 		return keep(WhyOrphaned)
-	case !r.Vanished.IsZero(), r.Source == nil && len(r.History) > 0:
-		if is.selected || is.carries {
-			return Target{Want: Keep, Why: WhyVanished}
-		}
-		return Target{}
-	case r.Spec == nil || r.Goal == nil:
-		return keep(WhyNoGoal)
 	case r.Stale:
 		return keep(WhyStale)
+	case !r.InForceAt.IsZero():
+		return r.waits(is, WhySurvivor)
+	case !r.Vanished.IsZero(), r.Source == nil && len(r.History) > 0:
+		return r.waits(is, WhyVanished)
+	case r.Spec == nil || r.Goal == nil:
+		return keep(WhyNoGoal)
 	case r.GivenUp() && is.carries && !offered(node.Progress(r.Name)):
 		return Target{Want: Removed, Why: WhyBad}
 	case r.GivenUp():
@@ -414,6 +428,14 @@ func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snap
 		return Target{Want: Keep, Why: WhyMismatch, Until: due}
 	}
 	return Target{Want: Removed, Why: WhyDeselected}
+}
+
+// waits is the target of a node while nobody knows what the runtime's next spec is.
+func (r *Runtime) waits(is standing, why Why) Target {
+	if is.selected || is.carries {
+		return Target{Want: Keep, Why: why}
+	}
+	return Target{}
 }
 
 // Mismatches returns the pairs of node and runtime whose labels do not match at present, to be remembered with the time they

@@ -101,15 +101,6 @@ func remembers(rev *observed.Revision, parse Parser) *spec.Runtime {
 
 // ask compares what the spec asks for with what is in force and says what has to be prepared.
 func (r *Runtime) ask(snap *observed.Snapshot, parse Parser, claims map[string]string, payloads spec.Payloads) {
-	if r.Source == nil {
-		r.vanish(snap)
-		return
-	}
-	if r.Conflict = r.stale(snap.Time); r.Conflict != "" {
-		r.Stale = true
-		r.comeBack()
-		return
-	}
 	asked, errs := parse(r.Name, r.Source.Data, r.Source.BinaryData)
 	if among(snap.Pools, r.Source.Name) {
 		errs = append(field.ErrorList{spec.BothLabels()}, errs...)
@@ -188,6 +179,7 @@ func (r *Runtime) remember(asked *spec.Runtime, snap *observed.Snapshot) map[str
 		observed.AnnotationSource:          string(source),
 		observed.AnnotationPayload:         "",
 		observed.AnnotationVanished:        "",
+		observed.AnnotationSurvivor:        "",
 		observed.AnnotationNothingSelected: "",
 		observed.AnnotationPause:           r.paused(),
 		observed.AnnotationDeselection:     r.lostText(asked, snap),
@@ -223,7 +215,7 @@ func (r *Runtime) vanish(snap *observed.Snapshot) {
 	}
 	r.Prepare = &Prepare{
 		Runtime: r.Name, Revision: r.History[0], Number: r.History[0].Number,
-		Annotations: map[string]string{observed.AnnotationVanished: snap.Time.UTC().Format(time.RFC3339)},
+		Annotations: map[string]string{observed.AnnotationVanished: snap.Time.UTC().Format(time.RFC3339), observed.AnnotationSurvivor: ""},
 	}
 }
 
@@ -240,6 +232,10 @@ func (r *Runtime) comeBack() {
 		return
 	}
 	annotations := map[string]string{observed.AnnotationVanished: "", observed.AnnotationPause: r.paused(), observed.AnnotationDeselection: r.lost}
+	if !r.survives() {
+		// A survivor that cannot be in force has waited for its grace once, and that is enough.
+		annotations[observed.AnnotationSurvivor] = ""
+	}
 	r.hear(annotations)
 	r.Unheard = cmp.Or(r.Unheard, r.pending())
 	if !differ(r.History[0].Annotations, annotations) {

@@ -121,6 +121,7 @@ var whys = map[desired.Why]string{
 	desired.WhyNone: "", desired.WhySelected: "Selected", desired.WhyDeselected: "Deselected", desired.WhyMismatch: "Mismatch", desired.WhyVanished: "Vanished",
 	desired.WhyDeleted: "Deleted", desired.WhyNothingSelected: "NothingSelected", desired.WhyNoGoal: "NoGoal", desired.WhyOrphaned: "Orphaned", desired.WhyStale: "Stale",
 	desired.WhyMassDeselected: "MassDeselected", desired.WhyUntouched: "Untouched", desired.WhyBad: "Bad", desired.WhyPanic: "Panic",
+	desired.WhySurvivor: "Survivor",
 }
 
 // tell puts the plan of kata into lines, with the tags of payloads in place of revisions.
@@ -204,7 +205,7 @@ func marks(annotations map[string]string) string {
 		short := strings.TrimPrefix(key, "longshore.dev/")
 		switch {
 		case key == observed.AnnotationSpec || key == observed.AnnotationSource:
-		case annotations[key] == "" && (key == observed.AnnotationBad || key == observed.AnnotationDeselection || slices.Contains(observed.PeopleAnnotations, key)):
+		case annotations[key] == "" && (key == observed.AnnotationBad || key == observed.AnnotationDeselection || key == observed.AnnotationSurvivor || slices.Contains(observed.PeopleAnnotations, key)):
 			// They nearly never are there, and have tests of their own.
 		case annotations[key] == "":
 			words = append(words, "-"+short)

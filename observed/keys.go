@@ -45,6 +45,8 @@ const (
 	AnnotationDeselection = Domain + "/deselection"
 	// AnnotationVanished is when the last spec of the runtime was gone, in RFC 3339.
 	AnnotationVanished = Domain + "/vanished"
+	// AnnotationSurvivor is the uid of an older spec that is left when the one in force is gone, and since when, in RFC 3339.
+	AnnotationSurvivor = Domain + "/survivor"
 )
 
 // Annotations that people write on a spec, never data, so that nothing undoes them and immutable ConfigMaps have them as well. What is heard of them stands under the

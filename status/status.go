@@ -240,6 +240,8 @@ func (r *RuntimeReport) done() int {
 // phaseOf is the table of phases: the first line that fits.
 //
 //	Longshore fails with an internal error       Halted
+//	the spec that is left is stale               Conflict
+//	it is not in force yet                       Progressing
 //	another runtime has what this one asks for   Conflict
 //	the newest data is not valid                 Invalid
 //	the spec is gone, its policy was Orphan      Ready
@@ -256,6 +258,8 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 		return Halted, sum.HaltedMessage
 	case r.Stale:
 		return Conflict, r.Conflict
+	case !r.InForceAt.IsZero():
+		return Progressing, fmt.Sprintf("the ConfigMap that was in force is gone; this older one comes into force at %s unless a newer one comes", r.InForceAt.UTC().Format(time.RFC3339))
 	case r.Conflict != "":
 		return Conflict, r.Conflict + lastGood(r) + pausedWords(r)
 	case len(r.Errors) > 0:

@@ -132,6 +132,10 @@ func keepWords(r *desired.Runtime, target desired.Target) string {
 	switch target.Why {
 	case desired.WhyVanished:
 		return "the spec is gone since " + r.Vanished.UTC().Format(time.RFC3339) + ", and may come back"
+	case desired.WhySurvivor:
+		return fmt.Sprintf("the spec that was in force is gone; an older one, ConfigMap %q, comes into force at %s", r.Source.Name, r.InForceAt.UTC().Format(time.RFC3339))
+	case desired.WhyStale:
+		return r.Conflict
 	case desired.WhyOrphaned:
 		return "the spec is gone, and its deletionPolicy was Orphan"
 	case desired.WhyNothingSelected:
