@@ -85,6 +85,7 @@ func run(t *testing.T, payload func(simulation.Run) simulation.Result, objects [
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { c.world.Live(ctx) })
+		wg.Go(func() { c.saveStates(ctx) })
 		c.start()
 		defer func() {
 			c.stop()

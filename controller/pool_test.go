@@ -50,7 +50,7 @@ func TestWhileAPoolIsRefusedNothingStartsOnAnyNodeAndEverybodyIsToldWhy(t *testi
 		if got := c.status("blue", "message"); got != want {
 			t.Errorf("the pool says %s", got)
 		}
-		if got := c.status("blue", "observed-data"); got != "keys=2\nnodeSelector=*\n--nodeSelector\npaused=no\n--paused\n" {
+		if got := c.status("blue", "observed-data"); got != "keys=2\nnodeSelector=*\n--nodeSelector\npaused=no\n--paused\npool=databases binaryData=0\n" {
 			t.Errorf("the pool's status is about %q", got)
 		}
 		if diff := cmp.Diff([]string{"Warning spec/blue Invalid: " + want}, c.eventsLike("spec/blue")); diff != "" {

@@ -41,7 +41,7 @@ func (c *Controller) tell(ctx context.Context, snap *observed.Snapshot, plan *de
 		s := plan.Pools[i].Source
 		for j := range report.Pools {
 			if report.Pools[j].ConfigMap == s.Name {
-				one(s, report.Pools[j].Annotations(s.Data))
+				one(s, report.Pools[j].Annotations(s))
 				toldAsPool[s.UID] = true
 			}
 		}
@@ -51,7 +51,7 @@ func (c *Controller) tell(ctx context.Context, snap *observed.Snapshot, plan *de
 		for _, s := range r.Ending {
 			for j := range report.Runtimes {
 				if report.Runtimes[j].Name == r.Name && r.Source == nil {
-					one(s, report.Runtimes[j].Annotations(s.Data))
+					one(s, report.Runtimes[j].Annotations(s))
 				}
 			}
 		}
@@ -60,7 +60,7 @@ func (c *Controller) tell(ctx context.Context, snap *observed.Snapshot, plan *de
 		}
 		for j := range report.Runtimes {
 			if report.Runtimes[j].Name == r.Name {
-				one(r.Source, report.Runtimes[j].Annotations(r.Source.Data))
+				one(r.Source, report.Runtimes[j].Annotations(r.Source))
 			}
 		}
 		for _, s := range r.Superseded {
@@ -89,7 +89,7 @@ func (c *Controller) tellOne(ctx context.Context, now time.Time, s *observed.Spe
 	}
 	kind := corev1.EventTypeNormal
 	switch status.Phase(phase) {
-	case status.Invalid, status.Halted, status.Conflict, status.RollingBack:
+	case status.Invalid, status.Halted, status.Conflict, status.RollingBack, status.Superseded:
 		kind = corev1.EventTypeWarning
 	default:
 	}

@@ -45,6 +45,20 @@ func (r *Runtime) Preparing() bool {
 	return !marks
 }
 
+// Asked is the revision that the spec asks for and that is not in force yet, "" where there is none such.
+func (r *Runtime) Asked() string {
+	p := r.Prepare
+	switch {
+	case r.Source == nil || !r.Preparing():
+		return ""
+	case p.New != nil:
+		return p.New.Revision()
+	case p.Revision != nil:
+		return p.Revision.Revision
+	}
+	return ""
+}
+
 // Source identifies the ConfigMap that a remembered spec came from.
 type Source struct {
 	Name string `json:"name"`
@@ -60,6 +74,14 @@ func sourceOf(rev *observed.Revision) Source {
 		return Source{}
 	}
 	return s
+}
+
+// LastSource is the ConfigMap that what is in force came from, the zero Source where nobody knows.
+func (r *Runtime) LastSource() Source {
+	if len(r.History) == 0 {
+		return Source{}
+	}
+	return sourceOf(r.History[0])
 }
 
 // inForce reads what is in force from the newest ControllerRevision: nothing else is ever acted on.

@@ -137,6 +137,9 @@ func conditions(t *testing.T) (types, reasons []string) {
 				if f, ok := n.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "warn" && len(n.Args) == 3 {
 					reasons = append(reasons, text(n.Args[1], nil))
 				}
+				if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "warn" {
+					reasons = append(reasons, text(n.Args[0], nil))
+				}
 			default:
 			}
 			return true

@@ -17,6 +17,7 @@ func specOf(cm *corev1.ConfigMap) observed.Spec {
 	s := observed.Spec{
 		Name: cm.Name, UID: cm.UID, ResourceVersion: cm.ResourceVersion, Runtime: cm.Labels[observed.LabelRuntime], Pool: cm.Labels[observed.LabelPool],
 		Created: cm.CreationTimestamp.Time, Deleting: cm.DeletionTimestamp != nil, Finalizers: cm.Finalizers, Data: cm.Data, BinaryData: cm.BinaryData,
+		SyncWave: cm.Annotations[observed.AnnotationSyncWave],
 	}
 	for _, key := range slices.Concat(observed.SpecAnnotations, observed.PoolAnnotations) {
 		if value, ok := cm.Annotations[key]; ok {

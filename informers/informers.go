@@ -74,7 +74,7 @@ const (
 func New(kube kubernetes.Interface, namespace, system string, changed func()) (*Cluster, error) {
 	c := &Cluster{kube: kube, changed: changed, namespace: namespace, system: system}
 	ours := func(o *metav1.ListOptions) { o.LabelSelector = ourObjects }
-	specs := c.factory(namespace, trimOthers, func(o *metav1.ListOptions) { o.LabelSelector = observed.LabelRuntime })
+	specs := c.factory(namespace, trimSpec, func(o *metav1.ListOptions) { o.LabelSelector = observed.LabelRuntime })
 	pools := c.factory(namespace, trimOthers, func(o *metav1.ListOptions) { o.LabelSelector = observed.LabelPool })
 	unlabelled := c.factory(namespace, trimUnlabelled, func(o *metav1.ListOptions) { o.LabelSelector = unlabelledOnly })
 	turns := c.factory(system, trimOthers, func(o *metav1.ListOptions) {

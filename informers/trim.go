@@ -74,6 +74,22 @@ func trimDaemonSet(object any) (any, error) {
 	return &appsv1.DaemonSet{ObjectMeta: trimMeta(&set.ObjectMeta)}, nil
 }
 
+// trimSpec keeps what Argo CD does with the object besides.
+func trimSpec(object any) (any, error) {
+	cm, ok := object.(*corev1.ConfigMap)
+	if !ok {
+		return object, nil
+	}
+	wave, waits := cm.Annotations[observed.AnnotationSyncWave]
+	if _, err := trimOthers(cm); err != nil {
+		return nil, err
+	}
+	if waits {
+		cm.Annotations[observed.AnnotationSyncWave] = wave
+	}
+	return cm, nil
+}
+
 // trimOthers is for kinds that are few and of which nearly all is read.
 func trimOthers(object any) (any, error) {
 	if accessor, ok := object.(metav1.Object); ok {

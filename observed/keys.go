@@ -49,6 +49,9 @@ const (
 	AnnotationSurvivor = Domain + "/survivor"
 )
 
+// AnnotationSyncWave orders what Argo CD applies and prunes.
+const AnnotationSyncWave = "argocd.argoproj.io/sync-wave"
+
 // Annotations that people write on a spec, never data, so that nothing undoes them and immutable ConfigMaps have them as well. What is heard of them stands under the
 // same key on the runtime's newest ControllerRevision.
 const (

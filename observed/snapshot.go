@@ -136,6 +136,8 @@ type Spec struct {
 	Finalizers []string          `json:"finalizers,omitempty"`
 	Data       map[string]string `json:"data,omitempty"`
 	BinaryData map[string][]byte `json:"binaryData,omitempty"`
+	// SyncWave is the value of [AnnotationSyncWave], "" without one.
+	SyncWave string `json:"syncWave,omitempty"`
 	// Annotations are those of Longshore only (see [SpecAnnotations]).
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// People is what people wrote on it (see [PeopleAnnotations]).

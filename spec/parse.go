@@ -14,8 +14,8 @@ import (
 
 // Limits of a spec as a whole.
 const (
-	// maxSize keeps a spec, its copy in an annotation and its snapshot well below what an API server stores.
-	maxSize = 64 << 10
+	// MaxSize keeps a spec, its copy in an annotation and its snapshot well below what an API server stores. It is in bytes, see [Size].
+	MaxSize = 64 << 10
 	// maxName leaves room for `-<step>-<revision>` in the 63 characters of a label value.
 	maxName = 40
 )
@@ -119,19 +119,25 @@ func (r *reading) checkName(k kind, name string) {
 	}
 }
 
-// checkSize says whether the data is small enough to be read at all.
-func (r *reading) checkSize(binaryData map[string][]byte) bool {
+// Size is how many bytes keys and values have together.
+func Size(data map[string]string, binaryData map[string][]byte) int {
 	size := 0
-	for key, value := range r.data {
+	for key, value := range data {
 		size += len(key) + len(value)
 	}
 	for key, value := range binaryData {
 		size += len(key) + len(value)
 	}
-	if size <= maxSize {
+	return size
+}
+
+// checkSize says whether the data is small enough to be read at all.
+func (r *reading) checkSize(binaryData map[string][]byte) bool {
+	size := Size(r.data, binaryData)
+	if size <= MaxSize {
 		return true
 	}
-	r.add(field.Invalid(r.root, field.OmitValueType{}, fmt.Sprintf("keys and values together may have %d bytes, found %d", maxSize, size)))
+	r.add(field.Invalid(r.root, field.OmitValueType{}, fmt.Sprintf("keys and values together may have %d bytes, found %d", MaxSize, size)))
 	return false
 }
 

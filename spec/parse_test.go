@@ -200,7 +200,7 @@ func TestSizeOfTheWholeSpec(t *testing.T) {
 	for key, value := range data {
 		size += len(key) + len(value)
 	}
-	data["installCmd"] += strings.Repeat(" ", maxSize-size)
+	data["installCmd"] += strings.Repeat(" ", MaxSize-size)
 	if _, errs := Parse("kata", data, nil); len(errs) > 0 {
 		t.Errorf("65536 bytes: %v", errs.ToAggregate())
 	}
@@ -249,7 +249,7 @@ func TestHostileValuesCostLittle(t *testing.T) {
 }
 
 func hostileValues() map[string]string {
-	size := maxSize - 500
+	size := MaxSize - 500
 	fill := func(part string) string { return strings.Repeat(part, size/len(part)) }
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x]\n"
 	for c := 'b'; c <= 'z'; c++ {

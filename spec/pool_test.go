@@ -87,7 +87,7 @@ func TestPoolNamesAndSize(t *testing.T) {
 			t.Errorf("%q: %s", name, diff)
 		}
 	}
-	_, errs := ParsePool("databases", poolWith("nodeSelector", strings.Repeat(" ", maxSize)), nil)
+	_, errs := ParsePool("databases", poolWith("nodeSelector", strings.Repeat(" ", MaxSize)), nil)
 	want := []string{"data: Invalid value: keys and values together may have 65536 bytes, found 65548"}
 	if diff := cmp.Diff(want, lines(errs)); diff != "" {
 		t.Error(diff)
@@ -96,7 +96,7 @@ func TestPoolNamesAndSize(t *testing.T) {
 
 func TestHostilePoolsCostLittle(t *testing.T) {
 	values := hostileValues()
-	fill := func(part string) string { return strings.Repeat(part, (maxSize-500)/len(part)) }
+	fill := func(part string) string { return strings.Repeat(part, (MaxSize-500)/len(part)) }
 	for name, schedule := range map[string]string{"minutes": fill("0,"), "fields": fill("* "), "zones": "TZ=" + fill("a"), "stars": fill("*")} {
 		values["a schedule of "+name] = "{duration: 1h, schedule: '" + schedule + "'}"
 	}

@@ -203,18 +203,18 @@ func TestTheStatusAnnotationsOfASpec(t *testing.T) {
 	report := RuntimeReport{
 		Phase: Halted, Message: strings.Repeat("x", 2000), Revision: "a1", Done: 37, Total: 500, Conditions: []Condition{{Type: "Ready", Status: "False", Reason: "Halted"}},
 	}
-	got := report.Annotations(map[string]string{"b": "2", "a": "1"})
+	got := report.Annotations(&observed.Spec{Runtime: "kata", Data: map[string]string{"b": "2", "a": "1"}})
 	want := map[string]string{
 		"longshore.dev/phase": "Halted", "longshore.dev/progress": "37/500", "longshore.dev/revision": "a1",
 		"longshore.dev/message":       "…" + strings.Repeat("x", 1021),
 		"longshore.dev/conditions":    `[{"type":"Ready","status":"False","reason":"Halted"}]`,
-		"longshore.dev/observed-data": "keys=2\na=1\n--a\nb=2\n--b\n",
+		"longshore.dev/observed-data": "keys=2\na=1\n--a\nb=2\n--b\nruntime=kata binaryData=0\n",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want (-) and got (+):\n%s", diff)
 	}
 	report.Revision = ""
-	if _, ok := report.Annotations(nil)[observed.SpecRevision]; ok {
+	if _, ok := report.Annotations(&observed.Spec{})[observed.SpecRevision]; ok {
 		t.Error("a revision that is not there is told")
 	}
 	for key := range got {
@@ -228,8 +228,8 @@ func TestASupersededSpecSaysWhichOneWinsAndHowToPrune(t *testing.T) {
 	got := SupersededAnnotations(&observed.Spec{Name: "kata-1", Runtime: "kata", Data: map[string]string{"a": "1"}}, "kata-2")
 	want := map[string]string{
 		"longshore.dev/phase":         "Superseded",
-		"longshore.dev/message":       `ConfigMap "kata-2" is newer and speaks for runtime "kata"; delete this one with: kubectl delete configmap kata-1`,
-		"longshore.dev/observed-data": "keys=1\na=1\n--a\n",
+		"longshore.dev/message":       `nothing in this ConfigMap is obeyed: ConfigMap "kata-2" is newer and is in force for runtime "kata". To have this one in force, delete that one: kubectl delete configmap kata-2; else delete this one: kubectl delete configmap kata-1`,
+		"longshore.dev/observed-data": "keys=1\na=1\n--a\nruntime=kata binaryData=0\n",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want (-) and got (+):\n%s", diff)
@@ -238,16 +238,25 @@ func TestASupersededSpecSaysWhichOneWinsAndHowToPrune(t *testing.T) {
 
 func TestObservedDataHasTheFormOfTheContract(t *testing.T) {
 	cases := map[string]struct {
-		data map[string]string
+		spec observed.Spec
 		want string
 	}{
-		"no data":          {nil, "keys=0\n"},
-		"sorted keys":      {map[string]string{"soak": "60s", "nodeSelector": "*", "a": ""}, "keys=3\na=\n--a\nnodeSelector=*\n--nodeSelector\nsoak=60s\n--soak\n"},
-		"lines in a value": {map[string]string{"installCmd": "- a\n- b\n", "z": "1"}, "keys=2\ninstallCmd=- a\n- b\n\n--installCmd\nz=1\n--z\n"},
+		"no data": {observed.Spec{Runtime: "kata"}, "keys=0\nruntime=kata binaryData=0\n"},
+		"sorted keys": {
+			observed.Spec{Runtime: "kata", Data: map[string]string{"soak": "60s", "nodeSelector": "*", "a": ""}},
+			"keys=3\na=\n--a\nnodeSelector=*\n--nodeSelector\nsoak=60s\n--soak\nruntime=kata binaryData=0\n",
+		},
+		"lines in a value": {
+			observed.Spec{Runtime: "kata", Data: map[string]string{"installCmd": "- a\n- b\n", "z": "1"}},
+			"keys=2\ninstallCmd=- a\n- b\n\n--installCmd\nz=1\n--z\nruntime=kata binaryData=0\n",
+		},
+		"binary data": {observed.Spec{Runtime: "kata", BinaryData: map[string][]byte{"a": {1}, "b": nil}}, "keys=0\nruntime=kata binaryData=2\n"},
+		"a pool":      {observed.Spec{Runtime: "kata", Pool: "blue"}, "keys=0\npool=blue binaryData=0\n"},
+		"too large":   {observed.Spec{Runtime: "kata", Data: map[string]string{"a": strings.Repeat("x", 40<<10)}, BinaryData: map[string][]byte{"b": make([]byte, 40<<10)}}, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := ObservedData(c.data); got != c.want {
+			if got := ObservedData(&c.spec); got != c.want {
 				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
 		})
@@ -256,7 +265,7 @@ func TestObservedDataHasTheFormOfTheContract(t *testing.T) {
 
 // current is the comparison of PRODUCT's Flux expression, which sees the annotation and the data and nothing else.
 func current(annotation string, data map[string]string) bool {
-	if !strings.HasPrefix(annotation, "keys="+jsonNumber(len(data))+"\n") {
+	if !strings.HasPrefix(annotation, "keys="+jsonNumber(len(data))+"\n") || !strings.HasSuffix(annotation, "\nruntime=kata binaryData=0\n") {
 		return false
 	}
 	for k, v := range data {
@@ -277,7 +286,7 @@ func TestAHealthCheckTellsOldDataFromCurrent(t *testing.T) {
 	value := rapid.StringMatching(`[a-c=\n-]{0,6}`)
 	rapid.Check(t, func(t *rapid.T) {
 		data := rapid.MapOfN(key, value, 0, 5).Draw(t, "data")
-		seen := ObservedData(data)
+		seen := ObservedData(&observed.Spec{Runtime: "kata", Data: data})
 		if !current(seen, data) {
 			t.Fatalf("current data is taken for old: %q", seen)
 		}

@@ -73,14 +73,12 @@ func poolWords(p *spec.Pool, nodes int) string {
 }
 
 // Annotations are the status annotations of the pool's ConfigMap.
-func (p *PoolReport) Annotations(data map[string]string) map[string]string {
+func (p *PoolReport) Annotations(s *observed.Spec) map[string]string {
 	all := map[string]string{
-		observed.SpecPhase:        string(p.Phase),
-		observed.SpecMessage:      observed.Shorten(p.Message, observed.MaxMessage),
-		observed.SpecObservedData: ObservedData(data),
+		observed.SpecPhase:   string(p.Phase),
+		observed.SpecMessage: observed.Shorten(p.Message, observed.MaxMessage),
 	}
-	if p.LastGood != "" {
-		all[observed.PoolLastGood] = p.LastGood
-	}
+	setSome(all, observed.SpecObservedData, ObservedData(s))
+	setSome(all, observed.PoolLastGood, p.LastGood)
 	return all
 }

@@ -27,9 +27,9 @@ func TestARefusedPoolSaysWhatToDoAndRuntimesCountWhoWaitsForThat(t *testing.T) {
 		t.Errorf("pools (-want +got):\n%s", diff)
 	}
 	annotations := map[string]string{
-		observed.SpecPhase: "Invalid", observed.SpecMessage: want[0].Message, observed.SpecObservedData: "keys=2\nnodeSelector=*\n--nodeSelector\nsoak=1m\n--soak\n",
+		observed.SpecPhase: "Invalid", observed.SpecMessage: want[0].Message, observed.SpecObservedData: "keys=2\nnodeSelector=*\n--nodeSelector\nsoak=1m\n--soak\npool=databases binaryData=0\n",
 	}
-	if diff := cmp.Diff(annotations, got.Pools[0].Annotations(w.snap.Pools[0].Data)); diff != "" {
+	if diff := cmp.Diff(annotations, got.Pools[0].Annotations(&w.snap.Pools[0])); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
 	if r := report(t, got, "kata"); r.Phase != status.Progressing || r.Message != "0 of 2 nodes done; PoolInvalid 2" {
@@ -71,7 +71,7 @@ func TestAPoolSaysWhatItAsksForAndHowItsNodesStand(t *testing.T) {
 		if diff := cmp.Diff([]status.PoolReport{c.want}, got.Pools, cmpopts.IgnoreFields(status.PoolReport{}, "LastGood")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-		if got.Pools[0].Annotations(c.data)[observed.PoolLastGood] == "" {
+		if got.Pools[0].Annotations(&w.snap.Pools[0])[observed.PoolLastGood] == "" {
 			t.Errorf("%s: no good version is written down", name)
 		}
 	}
@@ -84,7 +84,7 @@ func TestALongListOfErrorsKeepsWhatToDo(t *testing.T) {
 		w.snap.Pools[0].Data["unknown-"+strings.Repeat("x", i)] = ""
 	}
 	_, _, got := w.look()
-	message := got.Pools[0].Annotations(nil)[observed.SpecMessage]
+	message := got.Pools[0].Annotations(&w.snap.Pools[0])[observed.SpecMessage]
 	if len(message) > observed.MaxMessage || !strings.Contains(message, "kubectl delete configmap blue") {
 		t.Errorf("the message has %d bytes: %s", len(message), message)
 	}

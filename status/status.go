@@ -107,6 +107,7 @@ func Refusals(snap *observed.Snapshot) map[observed.ObjectRef]observed.Refusal {
 func Of(snap *observed.Snapshot, plan *desired.Plan, decision *rollout.Decision) *Report {
 	report := &Report{Time: snap.Time, Pools: pools(plan, decision)}
 	o := newReporter(snap, decision)
+	o.moved = movedLabels(plan)
 	for i := range plan.Runtimes {
 		r, sum := &plan.Runtimes[i], &decision.Runtimes[i]
 		if r.Source == nil && len(r.History) == 0 && r.Carrying == 0 {
@@ -126,6 +127,8 @@ type reporter struct {
 	moves map[string]map[string]rollout.Move
 	// pods are the newest installer pods that are not on their way out, by runtime, then by node.
 	pods map[string]map[string]*observed.Pod
+	// moved are the runtimes that specs spoke for before their label was changed, by the uid of the spec.
+	moved map[string]*desired.Runtime
 }
 
 // isolated is the report of a runtime. A panic there says so, and ends no other report.
@@ -202,6 +205,10 @@ func (o *reporter) runtime(r *desired.Runtime, sum *rollout.Summary) RuntimeRepo
 	if r.Goal != nil {
 		report.Revision = r.Goal.Revision
 	}
+	if asked := r.Asked(); asked != "" && !r.Current(asked) {
+		// What the spec asks for has begun nowhere, and nodes may have it from before all the same.
+		report.Revision, report.Done = asked, o.readyAt(r.Name, asked)
+	}
 	if r.Source != nil {
 		report.Spec = r.Source.Name
 	}
@@ -222,7 +229,7 @@ func (o *reporter) runtime(r *desired.Runtime, sum *rollout.Summary) RuntimeRepo
 	if report.Tainted = r.Overridden(); report.Tainted != "" {
 		report.Message += "; " + report.Tainted
 	}
-	report.Conditions = conditions(r, sum, o.decision, report)
+	report.Conditions = append(conditions(r, sum, o.decision, report), o.slips(r)...)
 	return report
 }
 
@@ -405,9 +412,6 @@ func conditions(r *desired.Runtime, sum *rollout.Summary, decision *rollout.Deci
 			out = append(out, c)
 		}
 	}
-	if r.Spec != nil && r.Selected == 0 && !r.Removing {
-		out = append(out, Condition{Type: "Warning", Status: "True", Reason: "NoNodeMatches", Message: fmt.Sprintf("the selector %q matches no node", r.Spec.NodeSelectorText)})
-	}
 	return out
 }
 
@@ -428,61 +432,4 @@ func validReason(r *desired.Runtime) string {
 		return "Invalid"
 	}
 	return "Accepted"
-}
-
-// Annotations are the status annotations of the spec that speaks for a runtime.
-func (r *RuntimeReport) Annotations(data map[string]string) map[string]string {
-	conditions, err := json.Marshal(r.Conditions)
-	if err != nil {
-		conditions = []byte("[]")
-	}
-	out := map[string]string{
-		observed.SpecPhase:        string(r.Phase),
-		observed.SpecMessage:      observed.Shorten(r.Message, observed.MaxMessage),
-		observed.SpecProgress:     fmt.Sprintf("%d/%d", r.Done, r.Total),
-		observed.SpecConditions:   string(conditions),
-		observed.SpecObservedData: ObservedData(data),
-	}
-	if r.Revision != "" {
-		out[observed.SpecRevision] = r.Revision
-	}
-	if warnings := r.warnings(); warnings != "" {
-		out[observed.SpecWarnings] = warnings
-	}
-	return out
-}
-
-// maxWarnings is how long the flat text of all warnings is at most, in bytes.
-const maxWarnings = 8 << 10
-
-// warnings are what people should know, a line each, "" for nothing.
-func (r *RuntimeReport) warnings() string {
-	var lines []string
-	for _, c := range r.Conditions {
-		if c.Type == "Warning" || c.Type == "Tainted" {
-			lines = append(lines, c.Reason+": "+strings.Join(strings.Fields(c.Message), " "))
-		}
-	}
-	return observed.Shorten(strings.Join(lines, "\n"), maxWarnings)
-}
-
-// SupersededAnnotations are the status annotations of a spec that another one of the same runtime has replaced.
-func SupersededAnnotations(s *observed.Spec, winner string) map[string]string {
-	return map[string]string{
-		observed.SpecPhase: string(Superseded),
-		observed.SpecMessage: fmt.Sprintf("ConfigMap %q is newer and speaks for runtime %q; delete this one with: kubectl delete configmap %s",
-			winner, s.Runtime, s.Name),
-		observed.SpecObservedData: ObservedData(s.Data),
-	}
-}
-
-// ObservedData is the data that a status speaks of, in a form that the health checks of GitOps tools can compare with what is there:
-// a line `keys=<number>`, then for every key in order `<key>=<value>`, a newline, `--<key>`, a newline.
-func ObservedData(data map[string]string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "keys=%d\n", len(data))
-	for _, key := range slices.Sorted(maps.Keys(data)) {
-		fmt.Fprintf(&b, "%s=%s\n--%s\n", key, data[key], key)
-	}
-	return b.String()
 }

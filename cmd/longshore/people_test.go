@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -362,7 +361,7 @@ func TestA5WhatASpecThatIsNotInForceHearsIsSaid(t *testing.T) {
 				s.edit(func(cm *corev1.ConfigMap) {
 					cm.Data["payloadImage"] = "registry.example.com/kata:2"
 					cm.Annotations[observed.SpecPhase], cm.Annotations[observed.SpecMessage] = "Invalid", "the webhook says no"
-					cm.Annotations[observed.SpecObservedData] = status.ObservedData(cm.Data)
+					cm.Annotations[observed.SpecObservedData] = status.ObservedData(&observed.Spec{Runtime: "kata", Data: cm.Data})
 				})
 			},
 			`runtime "kata" is not rolled back: ` + wrong + `; mend that first: the webhook says no`,
@@ -513,79 +512,6 @@ func TestHistoryTellsWhatNodesShouldCarryWhatIsGivenUpAndWhatIsProven(t *testing
 	entries, err := history(lookAt(snap), "kata")
 	if err != nil || len(entries) != 1 || !entries[0].Proven {
 		t.Errorf("the entries are %+v, %v", entries, err)
-	}
-}
-
-func TestWaitEndsWhenItIsSoWhenItNeverWillBeAndWhenItIsLate(t *testing.T) {
-	wait := func(change func(*spoken), what string, runtimes ...string) (string, error) {
-		s := people(t)
-		change(s)
-		snap, err := s.o.once(t.Context(), s.kube)
-		if err != nil {
-			t.Fatal(err)
-		}
-		snap.Time = noon
-		o := &waitOptions{what: what, timeout: time.Nanosecond}
-		goal, err := o.goal()
-		if err != nil {
-			return "", err
-		}
-		var out bytes.Buffer
-		err = (&waiter{waitOptions: o, eyes: still{snap}, goal: goal, said: map[string]string{}, out: &out}).run(t.Context(), runtimes)
-		return out.String(), err
-	}
-	nothing := func(*spoken) {}
-	alone := func(s *spoken) {
-		for _, name := range []string{"b", "c", "d", "e"} {
-			if err := s.kube.CoreV1().Nodes().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for _, c := range []struct {
-		name     string
-		change   func(*spoken)
-		what     string
-		runtime  string
-		out, err string
-	}{
-		{"not yet", nothing, "ready", "kata", "runtime kata: Progressing: 1 of 5 nodes done", "not ready after 1ns: kata"},
-		{"done", alone, "ready", "kata", "runtime kata: 1 of 1 nodes done\n", ""},
-		{"not there", nothing, "ready", "gvisor", "runtime gvisor: there is no spec\n", "not ready after 1ns: gvisor"},
-		{"gone", nothing, "uninstalled", "gvisor", "runtime gvisor: nothing is left on any node\n", ""},
-		{"not gone", nothing, "uninstalled", "kata", "runtime kata: there is a spec, ConfigMap \"kata\"\n", "not uninstalled after 1ns: kata"},
-		{
-			"orphaned", func(s *spoken) {
-				if err := s.kube.CoreV1().ConfigMaps("longshore").Delete(t.Context(), "kata", metav1.DeleteOptions{}); err != nil {
-					t.Fatal(err)
-				}
-				data := maps.Clone(s.data())
-				data["deletionPolicy"] = "Orphan"
-				text, err := json.Marshal(data)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.mark(observed.AnnotationSpec, string(text))
-				s.mark(observed.AnnotationVanished, noon.Add(-time.Hour).Format(time.RFC3339))
-			}, "uninstalled", "kata", "runtime kata: Ready: the spec is gone since 2026-11-20T11:00:00Z; 3 nodes keep the runtime", `runtime "kata" will not be uninstalled without people: Ready: `,
-		},
-		{"no such wave", nothing, "wave=canary", "kata", "runtime kata: the spec has no wave \"canary\"", `runtime "kata" will not be wave=canary without people: the spec has no wave "canary"`},
-		{
-			"given up", func(s *spoken) {
-				alone(s)
-				s.mark(observed.AnnotationBad, observed.Bad{Reason: "2 nodes failed", Time: noon}.Text())
-			}, "ready", "kata", "runtime kata: Halted: revision ", `runtime "kata" will not be ready without people: Halted: revision `,
-		},
-		{"nonsense", nothing, "wave=", "kata", "", `--for: "wave=" is not one of ready, uninstalled, wave=NAME`},
-	} {
-		out, err := wait(c.change, c.what, c.runtime)
-		said := ""
-		if err != nil {
-			said = err.Error()
-		}
-		if !strings.HasPrefix(out, c.out) || !strings.HasPrefix(said, c.err) || (said == "") != (c.err == "") {
-			t.Errorf("%s: told %q and ended with %q, expected %q and %q", c.name, out, said, c.out, c.err)
-		}
 	}
 }
 

@@ -20,23 +20,33 @@ import (
 // waitOptions are the flags of `longshore wait`.
 type waitOptions struct {
 	connection
-	what    string
-	timeout time.Duration
+	what       string
+	files      []string
+	allowEmpty bool
+	timeout    time.Duration
 }
 
 func waitCommand(env *environment) *cobra.Command {
 	o := &waitOptions{}
 	cmd := &cobra.Command{
-		Use:   "wait RUNTIME…",
+		Use:   "wait RUNTIME… | -f FILE",
 		Short: "Wait until runtimes are installed, or gone",
-		Long: `Wait, for pipelines: until every node of the runtimes is done, until one of their waves is, or until nothing is left of them on any node. What cannot come any more without
-people (a spec that is Invalid, Conflict or Halted) ends the wait at once, with exit code 1; so does the timeout. A runtime that is not there yet is waited for.`,
+		Long: `Wait, for pipelines, until every node of the runtimes is done, until one of their waves is, or until nothing is left of them on any node.
+
+With -f the specs in the files have to be in force: the wait goes on until the cluster has them with the same data, and fails if a newer ConfigMap of the runtime supersedes them.
+
+The wait fails at once, with exit code 1, when only people can help: the spec is Invalid, Conflict, Superseded or Halted, its rollout is taken back, or its selector matches no
+node (--allow-empty accepts that). It fails after the timeout as well. A runtime that is not there yet is waited for.`,
 		Example: `  longshore wait kata --timeout 30m
+  kustomize build . > specs.yaml; kubectl apply -f specs.yaml; longshore wait -f specs.yaml --timeout 30m
   longshore wait kata --for=wave=canary
   longshore wait kata --for=uninstalled`,
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			goal, err := o.goal()
+			if err != nil {
+				return usageError{err}
+			}
+			targets, err := o.targets(args, env.stdin)
 			if err != nil {
 				return usageError{err}
 			}
@@ -53,12 +63,14 @@ people (a spec that is Invalid, Conflict or Halted) ends the wait at once, with 
 			}
 			return o.observe(cmd.Context(), kube, look, func(ctx context.Context, cluster *informers.Cluster) error {
 				w := &waiter{waitOptions: o, eyes: cluster, changed: changed, goal: goal, said: map[string]string{}, out: env.stdout}
-				return w.run(ctx, args)
+				return w.run(ctx, targets)
 			})
 		},
 	}
 	o.flags(cmd.Flags())
 	cmd.Flags().StringVar(&o.what, "for", "ready", "ready, uninstalled, or wave=NAME: that wave and all before it are over")
+	cmd.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "file or directory with specs that have to be in force; - for standard input")
+	cmd.Flags().BoolVar(&o.allowEmpty, "allow-empty", false, "a selector that matches no node is no failure")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "give up after this time; 0 is never")
 	return cmd
 }
@@ -70,16 +82,16 @@ func (o *waitOptions) goal() (goal, error) {
 	wave, isWave := strings.CutPrefix(o.what, "wave=")
 	switch {
 	case o.what == "ready":
-		return ready, nil
+		return o.ready, nil
 	case o.what == "uninstalled":
 		return uninstalled, nil
 	case isWave && wave != "":
-		return waveOver(wave), nil
+		return o.waveOver(wave), nil
 	}
 	return nil, fmt.Errorf("--for: %q is not one of ready, uninstalled, wave=NAME", o.what)
 }
 
-func ready(r *desired.Runtime, report *status.RuntimeReport, _ string) (done bool, stands string, never bool) {
+func (o *waitOptions) ready(r *desired.Runtime, report *status.RuntimeReport, _ string) (done bool, stands string, never bool) {
 	if r == nil || r.Source == nil {
 		return false, "there is no spec", false
 	}
@@ -88,8 +100,11 @@ func ready(r *desired.Runtime, report *status.RuntimeReport, _ string) (done boo
 	}
 	switch report.Phase {
 	case status.Ready:
+		if report.Total == 0 && !o.allowEmpty {
+			return false, report.Message + "; --allow-empty accepts that", true
+		}
 		return true, report.Message, false
-	case status.Invalid, status.Conflict, status.Halted:
+	case status.Invalid, status.Conflict, status.Halted, status.RollingBack:
 		return false, string(report.Phase) + ": " + report.Message, true
 	default:
 		return false, string(report.Phase) + ": " + report.Message, false
@@ -102,7 +117,7 @@ func refusedByCluster(r *desired.Runtime) (string, bool) {
 		return "", false
 	}
 	said := r.Source.Annotations
-	refused := said[observed.SpecPhase] == string(status.Invalid) && said[observed.SpecObservedData] == status.ObservedData(r.Source.Data)
+	refused := said[observed.SpecPhase] == string(status.Invalid) && said[observed.SpecObservedData] == status.ObservedData(r.Source)
 	return said[observed.SpecMessage], refused
 }
 
@@ -117,9 +132,9 @@ func uninstalled(r *desired.Runtime, report *status.RuntimeReport, _ string) (do
 }
 
 // waveOver is for a wave: it is over when the runtime is ready, or at a later one.
-func waveOver(name string) goal {
+func (o *waitOptions) waveOver(name string) goal {
 	return func(r *desired.Runtime, report *status.RuntimeReport, wave string) (done bool, stands string, never bool) {
-		done, stands, never = ready(r, report, wave)
+		done, stands, never = o.ready(r, report, wave)
 		if done || never || r == nil || r.Source == nil || r.Spec == nil || r.Prepare != nil {
 			return done, stands, never
 		}
@@ -146,7 +161,7 @@ type waiter struct {
 	out     io.Writer
 }
 
-func (w *waiter) run(ctx context.Context, runtimes []string) error {
+func (w *waiter) run(ctx context.Context, targets []target) error {
 	late := make(<-chan time.Time)
 	if w.timeout > 0 {
 		timer := time.NewTimer(w.timeout)
@@ -156,7 +171,7 @@ func (w *waiter) run(ctx context.Context, runtimes []string) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
-		left, err := w.look(lookAt(w.eyes.Snapshot(time.Now())), runtimes)
+		left, err := w.look(lookAt(w.eyes.Snapshot(time.Now())), targets)
 		if err != nil || len(left) == 0 {
 			return err
 		}
@@ -174,36 +189,49 @@ func (w *waiter) run(ctx context.Context, runtimes []string) error {
 	}
 }
 
-// look returns the runtimes that are still waited for.
-func (w *waiter) look(v *view, runtimes []string) ([]string, error) {
+// look returns what is still waited for.
+func (w *waiter) look(v *view, targets []target) ([]string, error) {
 	var left []string
 	var errs []error
-	for _, name := range runtimes {
-		var r *desired.Runtime
-		report, wave := &status.RuntimeReport{}, ""
-		for i := range v.plan.Runtimes {
-			if v.plan.Runtimes[i].Name == name {
-				r, wave = &v.plan.Runtimes[i], v.decision.Runtimes[i].Wave
-			}
-		}
-		for i := range v.report.Runtimes {
-			if v.report.Runtimes[i].Name == name {
-				report = &v.report.Runtimes[i]
-			}
-		}
-		done, stands, never := w.goal(r, report, wave)
-		if text := plain(fmt.Sprintf("runtime %s: %s", name, stands)); w.said[name] != text {
-			w.said[name] = text
+	for _, t := range targets {
+		done, stands, never := w.stands(v, t)
+		if text := plain(t.String() + ": " + stands); w.said[t.String()] != text {
+			w.said[t.String()] = text
 			if _, err := fmt.Fprintln(w.out, text); err != nil {
 				return nil, err
 			}
 		}
 		switch {
 		case never:
-			errs = append(errs, fmt.Errorf("runtime %q will not be %s without people: %s", name, w.what, stands))
+			errs = append(errs, fmt.Errorf("%s will not be %s without people: %s", t, w.what, stands))
 		case !done:
-			left = append(left, name)
+			left = append(left, t.String())
 		}
 	}
 	return left, errors.Join(errs...)
+}
+
+// stands says how one target stands, as a [goal] does.
+func (w *waiter) stands(v *view, t target) (done bool, stands string, never bool) {
+	if t.pool != "" {
+		return t.poolStands(v)
+	}
+	var r *desired.Runtime
+	report, wave := &status.RuntimeReport{}, ""
+	for i := range v.plan.Runtimes {
+		if v.plan.Runtimes[i].Name == t.runtime {
+			r, wave = &v.plan.Runtimes[i], v.decision.Runtimes[i].Wave
+		}
+	}
+	for i := range v.report.Runtimes {
+		if v.report.Runtimes[i].Name == t.runtime {
+			report = &v.report.Runtimes[i]
+		}
+	}
+	if t.file != nil && w.what != "uninstalled" {
+		if stands, never, speaks := t.speaks(r); !speaks {
+			return false, stands, never
+		}
+	}
+	return w.goal(r, report, wave)
 }

@@ -1,0 +1,71 @@
+package status
+
+import (
+	"fmt"
+	"regexp"
+
+	"longshore.dev/longshore/desired"
+	"longshore.dev/longshore/observed"
+)
+
+// hashSuffix ends the name of a ConfigMap that kustomize generated: ten characters of the alphabet of its hash
+// (api/hasher in sigs.k8s.io/kustomize).
+var hashSuffix = regexp.MustCompile(`-[bcdfghkmt2456789]{10}$`)
+
+// slips warn of what is valid and most likely not meant, in the order in which people should mend it.
+func (o *reporter) slips(r *desired.Runtime) []Condition {
+	var out []Condition
+	warn := func(reason, format string, args ...any) {
+		out = append(out, Condition{Type: "Warning", Status: "True", Reason: reason, Message: fmt.Sprintf(format, args...)})
+	}
+	if r.Spec != nil && r.Selected == 0 && !r.Removing {
+		warn("NoNodeMatches", "the selector %q matches no node", r.Spec.NodeSelectorText)
+	}
+	if r.Source == nil {
+		return out
+	}
+	for _, s := range r.Superseded {
+		warn("OlderSpec", "ConfigMap %q is of the same runtime and older: nothing in it is obeyed; delete the one that is not meant", s.Name)
+	}
+	if before := o.moved[string(r.Source.UID)]; before != nil {
+		warn("LabelMoved", "this ConfigMap was the spec of runtime %q, which has none since then; its nodes are uninstalled after the grace unless it gets one", before.Name)
+	}
+	if waves(r) {
+		warn("SyncWave", "Argo CD deletes a ConfigMap with a hash in its name sync waves before it creates the next one: if that takes longer than the grace, the runtime is uninstalled; "+
+			"set deletionGrace, give the ConfigMap a fixed name, or take the annotation %s off", observed.AnnotationSyncWave)
+	}
+	return out
+}
+
+// waves reports whether Argo CD may leave the runtime without a spec for as long as other sync waves take: gitops-engine prunes the waves in
+// reverse, so that the old ConfigMap of a late wave goes first.
+func waves(r *desired.Runtime) bool {
+	return r.Source.SyncWave != "" && hashSuffix.MatchString(r.Source.Name) && (r.Spec == nil || r.Spec.DeletionGrace == nil)
+}
+
+// movedLabels finds runtimes without a spec whose last spec speaks for another runtime now, by the uid of the spec.
+func movedLabels(plan *desired.Plan) map[string]*desired.Runtime {
+	var moved map[string]*desired.Runtime
+	for i := range plan.Runtimes {
+		r := &plan.Runtimes[i]
+		if r.Source != nil || r.Carrying == 0 || len(r.History) == 0 {
+			continue
+		}
+		if moved == nil {
+			moved = map[string]*desired.Runtime{}
+		}
+		moved[r.LastSource().UID] = r
+	}
+	return moved
+}
+
+// readyAt counts the nodes that are Ready at a revision which is not in force.
+func (o *reporter) readyAt(runtime, revision string) int {
+	count := 0
+	for i := range o.snap.Nodes {
+		if p := o.snap.Nodes[i].Progress(runtime); p != nil && p.Phase == observed.PhaseReady && p.Revision == revision {
+			count++
+		}
+	}
+	return count
+}
