@@ -27,22 +27,52 @@ func NewFiles(dir string, tick time.Duration) *Files { return &Files{dir: dir, t
 // maxSite is the most that is read: a ConfigMap holds no more.
 const maxSite = 1 << 20
 
-// Read returns the regular files of the directory by name; a directory that does not exist has none. The kubelet swaps the
-// symlink `..data` of a mounted ConfigMap, so names with two dots in front are its own.
+// current is the symlink in a mounted ConfigMap that the kubelet swaps when the content changes (AtomicWriter in k8s.io/kubernetes/pkg/volume/util).
+const current = "..data"
+
+// Read returns the regular files of the directory by name; a directory that does not exist has none. Of a mounted ConfigMap the symlink `..data`
+// is followed once, so that all files are of one version.
 func (f *Files) Read() (map[string][]byte, error) {
-	entries, err := os.ReadDir(f.dir)
+	for {
+		dir, err := f.version()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(f.dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		files, err := readDir(dir)
+		// The kubelet removes an old version as soon as the next one is in place: what was read of it may lack files.
+		if now, changed := f.version(); changed == nil && now == dir {
+			return files, err
+		}
+	}
+}
+
+// version is the directory with the files as they are now: what `..data` points to, or the directory itself where there is no such link.
+func (f *Files) version() (string, error) {
+	target, err := filepath.EvalSymlinks(filepath.Join(f.dir, current))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return f.dir, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read directory %q: %w", f.dir, err)
+		return "", fmt.Errorf("read directory %q: %w", f.dir, err)
+	}
+	return target, nil
+}
+
+// readDir returns the regular files of a directory by name. Names with two dots in front are the kubelet's own.
+func readDir(dir string) (map[string][]byte, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read directory %q: %w", dir, err)
 	}
 	files, size := map[string][]byte{}, int64(0)
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), "..") {
 			continue
 		}
-		path := filepath.Join(f.dir, e.Name())
+		path := filepath.Join(dir, e.Name())
 		info, err := os.Stat(path)
 		if err != nil {
 			return nil, fmt.Errorf("read %q: %w", path, err)
@@ -51,7 +81,7 @@ func (f *Files) Read() (map[string][]byte, error) {
 			continue
 		}
 		if size += info.Size(); size > maxSite {
-			return nil, fmt.Errorf("directory %q has more than %d bytes, which is more than a ConfigMap holds", f.dir, maxSite)
+			return nil, fmt.Errorf("directory %q has more than %d bytes, which is more than a ConfigMap holds", dir, maxSite)
 		}
 		content, err := os.ReadFile(path)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,14 +58,49 @@ func TestTheFilesOfADirectoryAreReadAsAConfigMapIsMounted(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	put(t, dir, ".hidden", "y")
+	put(t, dir, "not-mounted", "y")
 	files, err := informers.NewFiles(dir, 0).Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"kustomization.yaml": "kind: Component", "patch.yaml": "x", ".hidden": "y"}, texts(files)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"kustomization.yaml": "kind: Component", "patch.yaml": "x"}, texts(files)); diff != "" {
 		t.Errorf("want (-) and got (+):\n%s", diff)
 	}
+}
+
+// TestFilesAreNeverOfTwoVersions reads while versions are swapped and old ones removed, as fast as both can.
+func TestFilesAreNeverOfTwoVersions(t *testing.T) {
+	dir := t.TempDir()
+	version := func(n int) map[string]string {
+		return map[string]string{"a": strconv.Itoa(n), "b": strconv.Itoa(n), "c": strconv.Itoa(n)}
+	}
+	mount(t, dir, "0", version(0))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 1; n <= 500; n++ {
+			mount(t, dir, strconv.Itoa(n), version(n))
+			if err := os.RemoveAll(filepath.Join(dir, "..2026_"+strconv.Itoa(n-1))); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	reads := 0
+	for ended := false; !ended; reads++ {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		files, err := informers.NewFiles(dir, 0).Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := texts(files); len(got) != 3 || got["a"] != got["b"] || got["b"] != got["c"] {
+			t.Fatalf("a mixture of versions: %v", got)
+		}
+	}
+	t.Logf("%d reads", reads)
 }
 
 func TestADirectoryThatIsNotThereHasNoFiles(t *testing.T) {
