@@ -42,7 +42,7 @@ check: ## Format, vet, lint, unit tests and scenarios: what to run before every 
 
 # Everything, as groups that run one after the other, each with the time it may take at most; the parts are what the clusters are made
 # of, and take most of the time on a cold machine. A group that fails keeps no other from running.
-GROUPS = check=30m race=14m worlds=12m fuzz=8m parts=50m nodes=10m cluster=10m e2e=25m faults=45m demo=12m
+GROUPS = check=30m race=14m worlds=12m fuzz=8m verdicts=20m parts=50m nodes=10m cluster=10m e2e=25m faults=45m demo=12m
 
 .PHONY: test
 test: deps ## Everything that this machine can run, with a table of time by group
@@ -82,6 +82,20 @@ soak: ## Histories of the pass (SEEDS=5000), of the core (ten times as many), an
 .PHONY: mutants
 mutants: ## Put bugs into the product, and see that the histories find each; about ten minutes
 	cd tools && SEEDS=$(or $(SEEDS),3000) go run ./mutants -dir ..
+
+# The states of specs and pools that the controller's tests write are judged beside the corpus. The flags are those of the parts, so that both
+# share what is built.
+STATES := $(CACHE)/states.jsonl
+
+.PHONY: verdicts
+verdicts: ## Judge the health checks in gitops/ by the evaluators of Argo CD and Flux: the corpus, and every state of the controller's tests
+	@mkdir -p $(CACHE); rm -f $(STATES)
+	LONGSHORE_STATES=$(STATES) go test -count=1 -short -timeout 5m ./controller
+	for engine in argocd flux; do (cd e2e/parts/$$engine && LONGSHORE_STATES=$(STATES) GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0 go test -trimpath -count=1 -timeout 5m ./health); done
+
+.PHONY: gitops
+gitops: deps ## Have the real Argo CD, the real Flux and kubectl drive Longshore, and print what each said (RUN=TestArgoCD); half an hour, 20 minutes more the first time
+	cd e2e && go test -count=1 -v -timeout 60m -run '$(or $(RUN),.)' ./gitops
 
 FUZZTIME ?= 20s
 
@@ -159,4 +173,4 @@ deps: ## Install the Debian packages that the parts and the tests need and that 
 	if [ -n "$$missing" ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; fi
 
 # A C compiler for the race detector and for runc. All else is downloaded by the parts themselves, into their cache.
-DEBIAN = ca-certificates gcc libc6-dev util-linux
+DEBIAN = ca-certificates gcc git libc6-dev util-linux

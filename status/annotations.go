@@ -81,7 +81,7 @@ func ObservedData(s *observed.Spec) string {
 		fmt.Fprintf(&b, "%s=%s\n--%s\n", key, s.Data[key], key)
 	}
 	kind, name := "runtime", s.Runtime
-	if s.Pool != "" {
+	if s.Runtime == "" {
 		kind, name = "pool", s.Pool
 	}
 	fmt.Fprintf(&b, "%s=%s binaryData=%d\n", kind, name, len(s.BinaryData))

@@ -251,7 +251,8 @@ func TestObservedDataHasTheFormOfTheContract(t *testing.T) {
 			"keys=2\ninstallCmd=- a\n- b\n\n--installCmd\nz=1\n--z\nruntime=kata binaryData=0\n",
 		},
 		"binary data": {observed.Spec{Runtime: "kata", BinaryData: map[string][]byte{"a": {1}, "b": nil}}, "keys=0\nruntime=kata binaryData=2\n"},
-		"a pool":      {observed.Spec{Runtime: "kata", Pool: "blue"}, "keys=0\npool=blue binaryData=0\n"},
+		"a pool":      {observed.Spec{Pool: "blue"}, "keys=0\npool=blue binaryData=0\n"},
+		"both labels": {observed.Spec{Runtime: "kata", Pool: "blue"}, "keys=0\nruntime=kata binaryData=0\n"},
 		"too large":   {observed.Spec{Runtime: "kata", Data: map[string]string{"a": strings.Repeat("x", 40<<10)}, BinaryData: map[string][]byte{"b": make([]byte, 40<<10)}}, ""},
 	}
 	for name, c := range cases {
