@@ -1,6 +1,7 @@
 package kustomize_test
 
 import (
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -330,4 +331,34 @@ func deployment(t *testing.T, objects []object) *appsv1.Deployment {
 	var d appsv1.Deployment
 	objects[i].into(t, &d)
 	return &d
+}
+
+// TestNothingLooksLikeASubstitution holds finding G1: Flux's postBuild substitution eats a dollar sign with a brace behind it, also in the script of
+// a payload.
+func TestNothingLooksLikeASubstitution(t *testing.T) {
+	files := 0
+	for _, root := range []string{".", filepath.Join("..", "gitops")} {
+		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || filepath.Ext(path) == ".go" {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			files++
+			for i, line := range strings.Split(string(text), "\n") {
+				if strings.Contains(line, "${") {
+					t.Errorf("%s:%d: %q has a dollar sign with a brace behind it; write $name in scripts", path, i+1, strings.TrimSpace(line))
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 50 {
+		t.Errorf("only %d files were looked at", files)
+	}
 }

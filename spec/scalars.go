@@ -15,29 +15,34 @@ import (
 
 // scalar is the reader of a key whose value is plain text. Space around the text is not part of it: files that a generator
 // reads end in a newline.
-func scalar[S, T any](in func(*S) *T, parse func(*field.Path, string) (T, *field.Error)) reader[S] {
-	return func(s *S, path *field.Path, text string) field.ErrorList {
+func scalar[S, T any](in func(*S) *T, f form[T]) value[S] {
+	return value[S]{func(s *S, path *field.Path, text string) field.ErrorList {
 		text = strings.TrimSpace(text)
 		if text == "" {
 			return field.ErrorList{field.Required(path, "the value is empty: write one, or leave the key out")}
 		}
-		value, err := parse(path, text)
+		value, err := f.parse(path, text)
 		if err != nil {
 			return field.ErrorList{err}
 		}
 		*in(s) = value
 		return nil
-	}
+	}, f.shape}
 }
 
 // oneOf parses one of a few words.
-func oneOf[T ~string](values ...T) func(*field.Path, string) (T, *field.Error) {
-	return func(path *field.Path, text string) (T, *field.Error) {
+func oneOf[T ~string](values ...T) form[T] {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = string(v)
+	}
+	parse := func(path *field.Path, text string) (T, *field.Error) {
 		if !slices.Contains(values, T(text)) {
 			return "", field.NotSupported(path, text, values)
 		}
 		return T(text), nil
 	}
+	return form[T]{shape{expected: "one of " + strings.Join(words, ", "), words: words}, parse}
 }
 
 // image parses an image reference as the kubelet does.
