@@ -72,6 +72,14 @@ func (d *document) objects(ctx context.Context, renderer *manifests.Renderer) (*
 	return runtime, objects, errs
 }
 
+// elsewhere is the error of a spec in a namespace where nobody reads it.
+func (d *document) elsewhere(namespace string) field.ErrorList {
+	if d.spec.Namespace == "" || d.spec.Namespace == namespace {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(field.NewPath("metadata", "namespace"), d.spec.Namespace, fmt.Sprintf("Longshore reads only specs in namespace %q; --namespace says where", namespace))}
+}
+
 func (d *document) wrong(errs field.ErrorList) error {
 	lines := make([]error, 0, len(errs))
 	for _, e := range errs {
@@ -173,6 +181,7 @@ func (o *specOptions) validate(ctx context.Context, files []string, env *environ
 	for i := range documents {
 		d := &documents[i]
 		runtime, _, errs := d.objects(ctx, renderer)
+		errs = append(d.elsewhere(o.namespace), errs...)
 		if len(errs) > 0 {
 			fmt.Fprintln(env.stderr, d.wrong(errs))
 			all = false

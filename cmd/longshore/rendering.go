@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
@@ -165,11 +167,43 @@ func readFile(name string, stdin io.Reader) ([]document, error) {
 			continue
 		}
 		d := document{file: name}
-		if err := yaml.UnmarshalStrict(text, &d.spec); err != nil {
+		if err := decodeStrict(text, &d.spec); err != nil {
 			errs = append(errs, fmt.Errorf("%s: document %d: ConfigMap %q: %w", name, number+1, meta.Name, err))
 			continue
 		}
 		documents = append(documents, d)
 	}
 	return documents, errors.Join(errs...)
+}
+
+// decodeStrict reads an object as the API server does: a value that is no text where one is expected is an error. The YAML library by itself takes
+// a number for its digits.
+func decodeStrict(text []byte, cm *corev1.ConfigMap) error {
+	raw, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return err
+	}
+	var loose struct {
+		Data map[string]any `json:"data"`
+	}
+	if err := json.Unmarshal(raw, &loose); err != nil {
+		return err
+	}
+	var wrong field.ErrorList
+	for _, key := range slices.Sorted(maps.Keys(loose.Data)) {
+		if value := loose.Data[key]; !isText(value) {
+			wrong = append(wrong, field.TypeInvalid(field.NewPath("data").Key(key), value, "expected a string: put it in quotes, or a block behind |"))
+		}
+	}
+	if len(wrong) > 0 {
+		return errors.New(plain(wrong.ToAggregate().Error()))
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(cm)
+}
+
+func isText(value any) bool {
+	_, ok := value.(string)
+	return ok
 }
