@@ -6,6 +6,7 @@ import (
 
 	"longshore.dev/longshore/desired"
 	"longshore.dev/longshore/observed"
+	"longshore.dev/longshore/spec"
 )
 
 // hashSuffix ends the name of a ConfigMap that kustomize generated: ten characters of the alphabet of its hash
@@ -30,17 +31,27 @@ func (o *reporter) slips(r *desired.Runtime) []Condition {
 	if before := o.moved[string(r.Source.UID)]; before != nil {
 		warn("LabelMoved", "this ConfigMap was the spec of runtime %q, which has none since then; its nodes are uninstalled after the grace unless it gets one", before.Name)
 	}
-	if waves(r) {
-		warn("SyncWave", "Argo CD deletes a ConfigMap with a hash in its name sync waves before it creates the next one: if that takes longer than the grace, the runtime is uninstalled; "+
-			"set deletionGrace, give the ConfigMap a fixed name, or take the annotation %s off", observed.AnnotationSyncWave)
+	if words := waveWords(r); words != "" {
+		warn("SyncWave", "%s", words)
 	}
 	return out
 }
 
-// waves reports whether Argo CD may leave the runtime without a spec for as long as other sync waves take: gitops-engine prunes the waves in
-// reverse, so that the old ConfigMap of a late wave goes first.
-func waves(r *desired.Runtime) bool {
-	return r.Source.SyncWave != "" && hashSuffix.MatchString(r.Source.Name) && (r.Spec == nil || r.Spec.DeletionGrace == nil)
+// waveWords says what may happen to a spec with a hash in its name and a sync wave, "" for nothing. gitops-engine prunes waves in reverse, so that
+// Argo CD may leave the runtime without a spec for as long as the other waves take.
+func waveWords(r *desired.Runtime) string {
+	foreground := r.Spec != nil && r.Spec.DeletionPolicy == spec.DeletionForeground
+	switch {
+	case r.Source.SyncWave == "" || !hashSuffix.MatchString(r.Source.Name):
+		return ""
+	case foreground:
+		return "Argo CD deletes a ConfigMap with a hash in its name sync waves before it creates the next one, and waits until it is gone: with deletionPolicy Foreground the runtime is uninstalled first; " +
+			"give the ConfigMap a fixed name, or take the annotation " + observed.AnnotationSyncWave + " off"
+	case r.Spec == nil || r.Spec.DeletionGrace == nil:
+		return "Argo CD deletes a ConfigMap with a hash in its name sync waves before it creates the next one: if that takes longer than the grace, the runtime is uninstalled; " +
+			"set deletionGrace, give the ConfigMap a fixed name, or take the annotation " + observed.AnnotationSyncWave + " off"
+	}
+	return ""
 }
 
 // movedLabels finds runtimes without a spec whose last spec speaks for another runtime now, by the uid of the spec.

@@ -45,6 +45,16 @@ func TestSlipsAreWarnedOf(t *testing.T) {
 		"a fixed name and a sync wave":         {wave("kata-containers"), nil, nil},
 		"what looks like a hash and is none":   {wave("kata-abcdefghij"), nil, nil},
 		"a hash, a sync wave and a long grace": {func(r *desired.Runtime) { wave("kata-7g5k8m2t9h")(r); r.Spec = &spec.Runtime{DeletionGrace: &grace} }, nil, nil},
+		"with a policy that holds the old one, a long grace does not help": {
+			func(r *desired.Runtime) {
+				wave("kata-7g5k8m2t9h")(r)
+				r.Spec = &spec.Runtime{DeletionGrace: &grace, DeletionPolicy: spec.DeletionForeground}
+			}, nil,
+			[]string{
+				"SyncWave: Argo CD deletes a ConfigMap with a hash in its name sync waves before it creates the next one, and waits until it is gone: with deletionPolicy Foreground the runtime is uninstalled first; " +
+					"give the ConfigMap a fixed name, or take the annotation argocd.argoproj.io/sync-wave off",
+			},
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
