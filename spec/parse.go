@@ -78,6 +78,9 @@ func (r *reading) begin(k kind, name string, binaryData map[string][]byte) bool 
 	for _, key := range slices.Sorted(maps.Keys(binaryData)) {
 		r.add(field.Forbidden(field.NewPath("binaryData").Key(key), k.is+" is text: put the key into data"))
 	}
+	for _, key := range ReservedLines(r.data) {
+		r.add(field.Invalid(r.root.Key(key), field.OmitValueType{}, fmt.Sprintf("the line %q is reserved: it ends the value in the annotation longshore.dev/observed-data", "--"+key)))
+	}
 	return r.checkSize(binaryData)
 }
 
@@ -129,6 +132,18 @@ func Size(data map[string]string, binaryData map[string][]byte) int {
 		size += len(key) + len(value)
 	}
 	return size
+}
+
+// ReservedLines are the keys whose values have a line `--<key>`, sorted: the annotation `longshore.dev/observed-data` ends a value so.
+func ReservedLines(data map[string]string) []string {
+	var keys []string
+	for key, value := range data {
+		if strings.Contains("\n"+value+"\n", "\n--"+key+"\n") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // checkSize says whether the data is small enough to be read at all.

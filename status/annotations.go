@@ -69,10 +69,10 @@ func SupersededWords(s *observed.Spec, winner string) string {
 
 // ObservedData is what a status speaks of, in a form that the health checks of GitOps tools can compare with what is there: a line
 // `keys=<number>`, then for every key in order `<key>=<value>`, a newline, `--<key>`, a newline, and at last a line
-// `runtime=<label> binaryData=<number of keys>`, with `pool=` for a pool. It is "" where the data is larger than a spec may be: such a spec is
-// Invalid whatever it says, and annotations have a limit of their own.
+// `runtime=<label> binaryData=<number of keys>`, with `pool=` for a pool. It is "" where the data is larger than a spec may be, and where a value
+// has the line that ends it, so that two specs could give the same text. Such a spec is Invalid whatever it says.
 func ObservedData(s *observed.Spec) string {
-	if spec.Size(s.Data, s.BinaryData) > spec.MaxSize {
+	if spec.Size(s.Data, s.BinaryData) > spec.MaxSize || len(spec.ReservedLines(s.Data)) > 0 {
 		return ""
 	}
 	var b strings.Builder
@@ -81,9 +81,16 @@ func ObservedData(s *observed.Spec) string {
 		fmt.Fprintf(&b, "%s=%s\n--%s\n", key, s.Data[key], key)
 	}
 	kind, name := "runtime", s.Runtime
-	if s.Runtime == "" {
+	if s.Pool != "" {
 		kind, name = "pool", s.Pool
 	}
 	fmt.Fprintf(&b, "%s=%s binaryData=%d\n", kind, name, len(s.BinaryData))
+	if b.Len() > maxObserved {
+		return ""
+	}
 	return b.String()
 }
+
+// maxObserved is how long the copy of the data is at most, in bytes. Each key stands there twice, so that very many short keys take far more room
+// than their data; such a spec has keys that there are not.
+const maxObserved = 2 * spec.MaxSize
