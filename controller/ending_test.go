@@ -125,7 +125,7 @@ func TestAWrongPruneFallsBackAndAnOldSurvivorDoesNot(t *testing.T) {
 		runs := len(c.world.Runs())
 		c.api.Delete(spec("kata-3", ""))
 		c.within(time.Minute, "the first spec says that it does not count", func() bool {
-			return c.status("kata-1", "phase") == "Conflict" && strings.HasPrefix(c.status("kata-1", "message"), `ConfigMap "kata-3", which was in force, is gone, and "kata-1" had been superseded by it since `)
+			return c.status("kata-1", "phase") == "Conflict" && strings.HasPrefix(c.status("kata-1", "message"), `ConfigMap "kata-3", which was in force, is gone, and "kata-1" had been superseded since `)
 		})
 		c.stop()
 		c.start()

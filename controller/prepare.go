@@ -77,7 +77,7 @@ func (c *Controller) mark(ctx context.Context, r *desired.Runtime) (bool, error)
 	if did, err := c.markRevision(ctx, p.Revision, p.Number, p.Annotations); !did {
 		return false, err
 	}
-	c.Log.Info("spec is in force", zap.String("runtime", r.Name), zap.String("revision", p.Revision.Revision), zap.Bool("gone", r.Source == nil))
+	c.Log.Info("spec is remembered", zap.String("runtime", r.Name), zap.String("revision", p.Revision.Revision), zap.Bool("gone", r.Source == nil))
 	return true, nil
 }
 

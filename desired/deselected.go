@@ -159,10 +159,11 @@ func (r *Runtime) lostText(asked *spec.Runtime, snap *observed.Snapshot) string 
 		}
 		return observed.Deselection{Nodes: c.lost + c.booked, Time: snap.Time.UTC().Truncate(time.Second)}.Text()
 	}
-	if asked != nil && r.Spec != nil && r.Spec.NodeSelector.String() != asked.NodeSelector.String() {
+	// That the selector of a survivor is another one is nobody's word.
+	if asked != nil && !r.Surviving && r.Spec != nil && r.Spec.NodeSelector.String() != asked.NodeSelector.String() {
 		return agreed(r.count(asked.NodeSelector, snap))
 	}
-	word := r.Source.People[observed.AnnotationUninstallDeselected]
+	word, _ := r.said(observed.AnnotationUninstallDeselected)
 	if r.Lost != nil && r.Lost.Halted != "" && word != "" && word != r.heard(observed.AnnotationUninstallDeselected) {
 		c := r.count(r.Spec.NodeSelector, snap)
 		return observed.Deselection{Nodes: c.lost + c.booked, Time: snap.Time.UTC().Truncate(time.Second)}.Text()

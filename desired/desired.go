@@ -61,8 +61,10 @@ type Runtime struct {
 	// Conflict says which other runtime has what this one asks for, or what is wrong with the spec that is left where it is Stale: another one was newer for too long.
 	Conflict string
 	Stale    bool
-	// InForceAt is when the spec that is left comes into force, an older one than what is in force; zero where nothing is waited for.
-	InForceAt time.Time
+	// Surviving is true while the spec that is left is older than what is in force: nodes stay as they are. It is Waiting while its grace is not
+	// over; InForceAt is when that is, zero where it is not written down yet.
+	Surviving, Waiting bool
+	InForceAt          time.Time
 	// Spec is what is in force, nil where nothing valid was ever there.
 	Spec *spec.Runtime
 	// Goal is the revision that selected nodes should carry, nil if there is none yet.
@@ -98,6 +100,10 @@ type Runtime struct {
 	Targets []Target
 
 	renamed []string
+	// survivor is what is remembered of the spec if it was an older one that came back.
+	survivor *observed.Survivor
+	// asked is the spec as it was read, nil where it is refused.
+	asked *spec.Runtime
 	// lost is what has to be remembered of nodes that lost their labels, as long as no valid spec is about to be in force.
 	lost string
 }
@@ -176,7 +182,7 @@ func (r *Runtime) Frozen() (Why, bool) {
 		return WhyMassDeselected, true
 	case !r.Vanished.IsZero() && !r.Removing:
 		return WhyVanished, true
-	case !r.InForceAt.IsZero():
+	case r.Surviving && !r.Removing:
 		return WhySurvivor, true
 	}
 	return WhyNone, false
@@ -214,6 +220,10 @@ func Of(snap *observed.Snapshot, parse Parser, opts Options) *Plan {
 		})
 		r.choose(snap)
 		r.isolated(func() { r.inForce(parse) })
+		if r.Vanished.After(snap.Time) {
+			// The clock that wrote it was wrong: the grace begins now.
+			r.Vanished = time.Time{}
+		}
 		plan.Runtimes = append(plan.Runtimes, *r)
 	}
 	claims, payloads := claimed(plan.Runtimes, standing), payloads(snap, plan.Runtimes)
@@ -224,7 +234,7 @@ func Of(snap *observed.Snapshot, parse Parser, opts Options) *Plan {
 			switch {
 			case r.Source == nil:
 				r.vanish(snap)
-			case r.survive(snap, opts):
+			case r.survive(snap, parse, opts):
 			default:
 				r.ask(snap, parse, claims, payloads)
 			}
@@ -396,7 +406,7 @@ func (r *Runtime) targetOf(node *observed.Node, is standing, snap *observed.Snap
 		return keep(WhyOrphaned)
 	case r.Stale:
 		return keep(WhyStale)
-	case !r.InForceAt.IsZero():
+	case r.Surviving:
 		return r.waits(is, WhySurvivor)
 	case !r.Vanished.IsZero(), r.Source == nil && len(r.History) > 0:
 		return r.waits(is, WhyVanished)

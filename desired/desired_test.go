@@ -34,13 +34,6 @@ func TestWhatShouldBeWhere(t *testing.T) {
 	}
 	none := data("one", "nodeSelector", "use=nothing")
 	const plain = " -nothing-selected -payload -vanished"
-	recent, long := specOf("kata-2", 9, data("two")), specOf("kata-2", 15, data("two"))
-	survivor := func(name string, ago time.Duration) []string {
-		return []string{observed.AnnotationSurvivor, "uid-" + name + " " + now.Add(-ago).Format(time.RFC3339)}
-	}
-	const stale = `conflict ConfigMap "kata-2", which was in force, is gone, and "kata-1" had been superseded by it since 2026-11-20T11:45:00Z: ` +
-		`nodes stay as they are; to have "kata-1" in force, say: longshore retry kata; else delete it as well`
-
 	cases := map[string]struct {
 		world
 		want []string
@@ -65,53 +58,6 @@ func TestWhatShouldBeWhere(t *testing.T) {
 		"a spec that is being deleted does not speak": {
 			world{specs: []observed.Spec{one, deleting(two)}, history: []observed.Revision{revision(1, one)}, nodes: []observed.Node{node("a", "use")}},
 			[]string{"source kata-1", "in force one", "a Installed Selected"},
-		},
-		"when the newest spec goes, the one before is not in force before the grace is over: a rename may be under way": {
-			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, recent), revision(1, one)}, nodes: []observed.Node{node("a", "use"), node("b", "kata=x"), node("c")}},
-			[]string{
-				"source kata-1", "in force two", "prepare mark two as 2 +survivor=uid-kata-1 2026-11-20T12:00:00Z -vanished",
-				"a Keep Survivor", "b Keep Survivor", "again in 1m0s",
-			},
-		},
-		"the grace is not counted anew": {
-			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, recent, survivor("kata-1", 40*time.Second)...), revision(1, one)}, nodes: []observed.Node{node("b", "kata=x")}},
-			[]string{"source kata-1", "in force two", "b Keep Survivor", "again in 20s"},
-		},
-		"unless an even older one is left": {
-			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, recent, survivor("kata-0", time.Hour)...), revision(1, one)}},
-			[]string{"source kata-1", "in force two", "prepare mark two as 2 +survivor=uid-kata-1 2026-11-20T12:00:00Z -vanished", "again in 1m0s"},
-		},
-		"a spec that says how long the grace is says so of survivors as well": {
-			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, specOf("kata-2", 9, data("two", "deletionGrace", "2h")), survivor("kata-1", time.Hour)...)}},
-			[]string{"source kata-1", "in force two", "again in 1h0m0s"},
-		},
-		"a newer one ends the wait": {
-			world{specs: []observed.Spec{one, specOf("kata-3", 0, data("two"))}, history: []observed.Revision{revision(2, recent, survivor("kata-1", time.Second)...)}, nodes: []observed.Node{node("a", "use")}},
-			[]string{"source kata-3", "superseded kata-1", "in force two", "prepare mark two as 2 -nothing-selected -payload -vanished", "a Installed Selected"},
-		},
-		"after the grace the spec before takes the place of the newest": {
-			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, recent, survivor("kata-1", 2*time.Minute)...), revision(1, one)}, nodes: []observed.Node{node("a", "use")}},
-			[]string{"source kata-1", "in force two", "prepare mark one as 3" + plain, "a Installed Selected"},
-		},
-		"also where it cannot be read: the mark stays": {
-			world{specs: []observed.Spec{of("kata", specOf("kata-1", 20, data("one", "soak", "long")))}, history: []observed.Revision{revision(2, recent, survivor("kata-1", 2*time.Minute)...)}, nodes: []observed.Node{node("b", "use", "kata=x")}},
-			[]string{"source kata-1", "error data[soak]", "in force two", "b Installed Selected"},
-		},
-		"unless it was superseded for too long: then nodes stay as they are": {
-			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, long, survivor("kata-1", 2*time.Minute)...), revision(1, one)}, nodes: []observed.Node{node("a", "use"), node("b", "use", "kata=x"), node("c", "kata=x")}},
-			[]string{"source kata-1", stale, "in force two", "b Keep Stale", "c Keep Stale"},
-		},
-		"a rollout that nobody wants any more is not left half done": {
-			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, long, survivor("kata-1", 2*time.Minute)...), revision(1, one)}, nodes: []observed.Node{node("b", "use", "kata=x"), node("c", "use", "kata=y")}},
-			[]string{"source kata-1", "in force two", "prepare mark one as 3" + plain, "b Installed Selected", "c Installed Selected"},
-		},
-		"when the survivor goes as well, its time does not count for the uninstall": {
-			world{history: []observed.Revision{revision(2, two, survivor("kata-1", time.Hour)...)}, nodes: []observed.Node{node("b", "kata=x")}},
-			[]string{"in force two", "prepare mark two as 2 +vanished=2026-11-20T12:00:00Z", "b Keep Vanished"},
-		},
-		"or people say that it counts": {
-			world{specs: []observed.Spec{saying(one, observed.AnnotationRetry, "now")}, history: []observed.Revision{revision(2, two), revision(1, one)}},
-			[]string{"source kata-1", "in force two", "prepare mark one as 3 -nothing-selected -payload +retry=now -vanished"},
 		},
 		"a change of what is installed is a new revision, and the old one stays in force meanwhile": {
 			world{specs: []observed.Spec{two}, history: []observed.Revision{revision(3, one)}, nodes: []observed.Node{node("a", "use")}},

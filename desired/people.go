@@ -14,7 +14,7 @@ import (
 // paused is what has to be remembered of a pause, "" for none. A pause lasts until people say that it is over. That an annotation is not there says nothing: a tool that
 // replaces the ConfigMap takes it off.
 func (r *Runtime) paused() string {
-	reason, said := r.Source.People[observed.AnnotationPause]
+	reason, said := r.said(observed.AnnotationPause)
 	switch {
 	case said && reason == observed.Resumed:
 		return ""
@@ -30,8 +30,9 @@ func (r *Runtime) paused() string {
 // have it tried again.
 func (r *Runtime) judge(asked *spec.Runtime, data string, annotations map[string]string, now time.Time) {
 	// What was obeyed once is remembered where the annotation is gone: a tool that puts it back later says nothing new.
-	retry := cmp.Or(r.Source.People[observed.AnnotationRetry], r.heard(observed.AnnotationRetry))
-	rollback := cmp.Or(r.Source.People[observed.AnnotationRollback], r.heard(observed.AnnotationRollback))
+	retry, _ := r.said(observed.AnnotationRetry)
+	rollback, _ := r.said(observed.AnnotationRollback)
+	retry, rollback = cmp.Or(retry, r.heard(observed.AnnotationRetry)), cmp.Or(rollback, r.heard(observed.AnnotationRollback))
 	before := map[string]string{}
 	if len(r.History) > 0 {
 		before = r.History[0].Annotations
@@ -39,6 +40,10 @@ func (r *Runtime) judge(asked *spec.Runtime, data string, annotations map[string
 	bad := ""
 	if len(r.History) > 0 && slices.Contains(asked.Revisions(), r.History[0].Revision) && before[observed.AnnotationSpec] == data {
 		bad = before[observed.AnnotationBad]
+	}
+	if r.Surviving {
+		// It was bad for nodes before the newer spec came, and that it comes back is nobody's word.
+		bad = r.knownBad(asked, data)
 	}
 	if retry != "" && retry != before[observed.AnnotationRetry] {
 		bad = ""
@@ -52,6 +57,16 @@ func (r *Runtime) judge(asked *spec.Runtime, data string, annotations map[string
 	}
 	annotations[observed.AnnotationBad] = bad
 	annotations[observed.AnnotationRetry], annotations[observed.AnnotationRollback] = retry, rollback
+}
+
+// knownBad is what is remembered of a revision that was given up before, "" where it was not.
+func (r *Runtime) knownBad(asked *spec.Runtime, data string) string {
+	for _, name := range asked.Revisions() {
+		if rev := r.Revision(name); rev != nil && rev.Annotations[observed.AnnotationSpec] == data {
+			return rev.Annotations[observed.AnnotationBad]
+		}
+	}
+	return ""
 }
 
 // askedBack is the revision that people want nodes to go back to, "" where what they want given up is not what the spec asks for any more.
@@ -101,7 +116,7 @@ func (r *Runtime) untouched(node *observed.Node) bool {
 
 // pending says which wish of people waits for the spec to be mended, "" where none does.
 func (r *Runtime) pending() string {
-	rollback := r.Source.People[observed.AnnotationRollback]
+	rollback, _ := r.said(observed.AnnotationRollback)
 	if rollback == "" || rollback == r.heard(observed.AnnotationRollback) {
 		return ""
 	}

@@ -45,18 +45,12 @@ func (r *Runtime) Preparing() bool {
 	return !marks
 }
 
-// Asked is the revision that the spec asks for and that is not in force yet, "" where there is none such.
-func (r *Runtime) Asked() string {
-	p := r.Prepare
-	switch {
-	case r.Source == nil || !r.Preparing():
-		return ""
-	case p.New != nil:
-		return p.New.Revision()
-	case p.Revision != nil:
-		return p.Revision.Revision
+// Asked is what the spec asks for where that is not in force yet, nil where there is none such.
+func (r *Runtime) Asked() *spec.Runtime {
+	if r.Source == nil || !r.Preparing() {
+		return nil
 	}
-	return ""
+	return r.asked
 }
 
 // Source identifies the ConfigMap that a remembered spec came from.
@@ -150,6 +144,7 @@ func (r *Runtime) ask(snap *observed.Snapshot, parse Parser, claims map[string]s
 		return
 	}
 	claim(claims, asked.Name, classesOf(asked))
+	r.asked = asked
 	annotations := r.remember(asked, snap)
 	revision := asked.Revision()
 	var existing *observed.Revision
@@ -201,7 +196,7 @@ func (r *Runtime) remember(asked *spec.Runtime, snap *observed.Snapshot) map[str
 		observed.AnnotationSource:          string(source),
 		observed.AnnotationPayload:         "",
 		observed.AnnotationVanished:        "",
-		observed.AnnotationSurvivor:        "",
+		observed.AnnotationSurvivor:        r.survivorText(),
 		observed.AnnotationNothingSelected: "",
 		observed.AnnotationPause:           r.paused(),
 		observed.AnnotationDeselection:     r.lostText(asked, snap),
@@ -244,7 +239,8 @@ func (r *Runtime) vanish(snap *observed.Snapshot) {
 // hear remembers what people said of nodes that lost their labels, also where the annotation is gone again.
 func (r *Runtime) hear(annotations map[string]string) {
 	const key = observed.AnnotationUninstallDeselected
-	annotations[key] = cmp.Or(r.Source.People[key], r.heard(key))
+	word, _ := r.said(key)
+	annotations[key] = cmp.Or(word, r.heard(key))
 }
 
 // comeBack takes the mark of a vanished spec off when there is a spec again, even one that is not in force, and hears whether people paused it: a slip in
@@ -253,10 +249,8 @@ func (r *Runtime) comeBack() {
 	if len(r.History) == 0 {
 		return
 	}
-	annotations := map[string]string{observed.AnnotationVanished: "", observed.AnnotationPause: r.paused(), observed.AnnotationDeselection: r.lost}
-	if !r.survives() {
-		// A survivor that cannot be in force has waited for its grace once, and that is enough.
-		annotations[observed.AnnotationSurvivor] = ""
+	annotations := map[string]string{
+		observed.AnnotationVanished: "", observed.AnnotationSurvivor: r.survivorText(), observed.AnnotationPause: r.paused(), observed.AnnotationDeselection: r.lost,
 	}
 	r.hear(annotations)
 	r.Unheard = cmp.Or(r.Unheard, r.pending())

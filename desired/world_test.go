@@ -209,6 +209,8 @@ func marks(annotations map[string]string) string {
 			// They nearly never are there, and have tests of their own.
 		case annotations[key] == "":
 			words = append(words, "-"+short)
+		case key == observed.AnnotationSurvivor:
+			words = append(words, "+"+short)
 		default:
 			words = append(words, "+"+short+"="+annotations[key])
 		}

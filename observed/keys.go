@@ -45,7 +45,7 @@ const (
 	AnnotationDeselection = Domain + "/deselection"
 	// AnnotationVanished is when the last spec of the runtime was gone, in RFC 3339.
 	AnnotationVanished = Domain + "/vanished"
-	// AnnotationSurvivor is the uid of an older spec that is left when the one in force is gone, and since when, in RFC 3339.
+	// AnnotationSurvivor is what is known of an older spec that is left when the one in force is gone, as JSON (see [Survivor]).
 	AnnotationSurvivor = Domain + "/survivor"
 )
 

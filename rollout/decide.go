@@ -280,7 +280,7 @@ func (d *decider) holdTarget(v *visit) {
 	case desired.WhyVanished:
 		d.hold(v, SpecGone, "the spec is gone; the uninstall begins unless it comes back")
 	case desired.WhySurvivor:
-		d.holdUntil(v, SpecGone, v.r.InForceAt, fmt.Sprintf("the spec that was in force is gone; an older one, ConfigMap %q, comes into force at %s unless a newer one comes", v.r.Source.Name, v.r.InForceAt.UTC().Format(time.RFC3339)))
+		d.hold(v, SpecGone, fmt.Sprintf("the spec that was in force is gone, and ConfigMap %q, an older one, is not in force", v.r.Source.Name))
 	case desired.WhyOrphaned:
 		d.hold(v, Orphaned, "the spec is gone; its deletionPolicy was Orphan, so that the node keeps what it has")
 	case desired.WhyNothingSelected:

@@ -63,7 +63,7 @@ func SupersededAnnotations(s *observed.Spec, winner string) map[string]string {
 // SupersededWords say that nothing in a spec is obeyed, and how people go on. A tool that went back to this spec without touching it cannot be
 // told from one that forgot it.
 func SupersededWords(s *observed.Spec, winner string) string {
-	return fmt.Sprintf("nothing in this ConfigMap is obeyed: ConfigMap %q is newer and is in force for runtime %q. To have this one in force, delete that one: kubectl delete configmap %s; else delete this one: kubectl delete configmap %s",
+	return fmt.Sprintf("nothing in this ConfigMap is obeyed: ConfigMap %q of runtime %q is newer. If this one is meant, delete that one: kubectl delete configmap %s; else delete this one: kubectl delete configmap %s",
 		winner, s.Runtime, winner, s.Name)
 }
 

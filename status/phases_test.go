@@ -228,7 +228,7 @@ func TestASupersededSpecSaysWhichOneWinsAndHowToPrune(t *testing.T) {
 	got := SupersededAnnotations(&observed.Spec{Name: "kata-1", Runtime: "kata", Data: map[string]string{"a": "1"}}, "kata-2")
 	want := map[string]string{
 		"longshore.dev/phase":         "Superseded",
-		"longshore.dev/message":       `nothing in this ConfigMap is obeyed: ConfigMap "kata-2" is newer and is in force for runtime "kata". To have this one in force, delete that one: kubectl delete configmap kata-2; else delete this one: kubectl delete configmap kata-1`,
+		"longshore.dev/message":       `nothing in this ConfigMap is obeyed: ConfigMap "kata-2" of runtime "kata" is newer. If this one is meant, delete that one: kubectl delete configmap kata-2; else delete this one: kubectl delete configmap kata-1`,
 		"longshore.dev/observed-data": "keys=1\na=1\n--a\nruntime=kata binaryData=0\n",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"longshore.dev/longshore/desired"
 	"longshore.dev/longshore/observed"
@@ -19,6 +20,10 @@ func (o *reporter) slips(r *desired.Runtime) []Condition {
 	warn := func(reason, format string, args ...any) {
 		out = append(out, Condition{Type: "Warning", Status: "True", Reason: reason, Message: fmt.Sprintf(format, args...)})
 	}
+	if r.Surviving || r.Asked() != nil {
+		// What is in force is not what this spec says.
+		return nil
+	}
 	if r.Spec != nil && r.Selected == 0 && !r.Removing {
 		warn("NoNodeMatches", "the selector %q matches no node", r.Spec.NodeSelectorText)
 	}
@@ -28,7 +33,7 @@ func (o *reporter) slips(r *desired.Runtime) []Condition {
 	for _, s := range r.Superseded {
 		warn("OlderSpec", "ConfigMap %q is of the same runtime and older: nothing in it is obeyed; delete the one that is not meant", s.Name)
 	}
-	if before := o.moved[string(r.Source.UID)]; before != nil {
+	if before := o.moved[string(r.Source.UID)]; before != nil && (before.Spec == nil || before.Spec.DeletionPolicy != spec.DeletionOrphan) {
 		warn("LabelMoved", "this ConfigMap was the spec of runtime %q, which has none since then; its nodes are uninstalled after the grace unless it gets one", before.Name)
 	}
 	if words := waveWords(r); words != "" {
@@ -42,7 +47,7 @@ func (o *reporter) slips(r *desired.Runtime) []Condition {
 func waveWords(r *desired.Runtime) string {
 	foreground := r.Spec != nil && r.Spec.DeletionPolicy == spec.DeletionForeground
 	switch {
-	case r.Source.SyncWave == "" || !hashSuffix.MatchString(r.Source.Name):
+	case r.Source.SyncWave == "" || r.Source.SyncWave == "0" || !hashSuffix.MatchString(r.Source.Name):
 		return ""
 	case foreground:
 		return "Argo CD deletes a ConfigMap with a hash in its name sync waves before it creates the next one, and waits until it is gone: with deletionPolicy Foreground the runtime is uninstalled first; " +
@@ -70,13 +75,25 @@ func movedLabels(plan *desired.Plan) map[string]*desired.Runtime {
 	return moved
 }
 
-// readyAt counts the nodes that are Ready at a revision which is not in force.
-func (o *reporter) readyAt(runtime, revision string) int {
-	count := 0
+// preparing has a report speak of what the spec asks for, also before that is in force: nodes may have it from before.
+func (o *reporter) preparing(r *desired.Runtime, asked *spec.Runtime, report *RuntimeReport) {
+	revisions := asked.Revisions()
+	if r.Current(asked.Revision()) {
+		revisions = nil // nodes are counted as ever: only how carefully it is done changes
+	}
+	report.Total = 0
+	done := 0
 	for i := range o.snap.Nodes {
-		if p := o.snap.Nodes[i].Progress(runtime); p != nil && p.Phase == observed.PhaseReady && p.Revision == revision {
-			count++
+		node := &o.snap.Nodes[i]
+		selected := asked.NodeSelector.Matches(&node.Labels)
+		if selected || node.State(r.Name).Carries() {
+			report.Total++
+		}
+		if p := node.Progress(r.Name); selected && p != nil && p.Phase == observed.PhaseReady && slices.Contains(revisions, p.Revision) {
+			done++
 		}
 	}
-	return count
+	if revisions != nil {
+		report.Revision, report.Done = asked.Revision(), done
+	}
 }

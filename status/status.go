@@ -205,9 +205,12 @@ func (o *reporter) runtime(r *desired.Runtime, sum *rollout.Summary) RuntimeRepo
 	if r.Goal != nil {
 		report.Revision = r.Goal.Revision
 	}
-	if asked := r.Asked(); asked != "" && !r.Current(asked) {
-		// What the spec asks for has begun nowhere, and nodes may have it from before all the same.
-		report.Revision, report.Done = asked, o.readyAt(r.Name, asked)
+	if r.Surviving {
+		// What is in force is not what this spec says.
+		report.Revision, report.Done = "", 0
+	}
+	if asked := r.Asked(); asked != nil {
+		o.preparing(r, asked, &report)
 	}
 	if r.Source != nil {
 		report.Spec = r.Source.Name
@@ -265,8 +268,8 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 		return Halted, sum.HaltedMessage
 	case r.Stale:
 		return Conflict, r.Conflict
-	case !r.InForceAt.IsZero():
-		return Progressing, fmt.Sprintf("the ConfigMap that was in force is gone; this older one comes into force at %s unless a newer one comes", r.InForceAt.UTC().Format(time.RFC3339))
+	case r.Waiting:
+		return Progressing, "the ConfigMap that was in force is gone, and this one is older; nodes stay as they are" + waitWords(r)
 	case r.Conflict != "":
 		return Conflict, r.Conflict + lastGood(r) + pausedWords(r)
 	case len(r.Errors) > 0:
@@ -295,6 +298,14 @@ func phaseOf(r *desired.Runtime, sum *rollout.Summary, holds map[string]rollout.
 		return Paused, fmt.Sprintf("people paused the runtime (%q) with %d of %d nodes done%s", r.Pause.Reason, sum.Done, sum.Total, why(sum, holds))
 	}
 	return Progressing, fmt.Sprintf("%d of %d nodes done%s", sum.Done, sum.Total, why(sum, holds))
+}
+
+// waitWords say until when an older spec waits, once that is written down.
+func waitWords(r *desired.Runtime) string {
+	if r.InForceAt.IsZero() {
+		return ""
+	}
+	return " until " + r.InForceAt.UTC().Format(time.RFC3339) + ", unless a newer one comes before"
 }
 
 // goingBack reports whether nodes still have to go back to the revision before a bad one, or have to be uninstalled.

@@ -133,7 +133,7 @@ func keepWords(r *desired.Runtime, target desired.Target) string {
 	case desired.WhyVanished:
 		return "the spec is gone since " + r.Vanished.UTC().Format(time.RFC3339) + ", and may come back"
 	case desired.WhySurvivor:
-		return fmt.Sprintf("the spec that was in force is gone; an older one, ConfigMap %q, comes into force at %s", r.Source.Name, r.InForceAt.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("the spec that was in force is gone, and ConfigMap %q, an older one, is not in force", r.Source.Name)
 	case desired.WhyStale:
 		return r.Conflict
 	case desired.WhyOrphaned:

@@ -245,7 +245,7 @@ func (p *person) retry(ctx context.Context) error {
 			}
 		}
 	}
-	if all && p.r.Stale {
+	if all && p.r.Surviving {
 		s, err := p.spec()
 		if err != nil {
 			return err

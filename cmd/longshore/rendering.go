@@ -162,6 +162,10 @@ func readFile(name string, stdin io.Reader) ([]document, error) {
 			errs = append(errs, fmt.Errorf("%s: document %d: %w", name, number+1, err))
 			continue
 		}
+		if meta.Kind == "List" {
+			errs = append(errs, fmt.Errorf("%s: document %d: kind List is not read: put each ConfigMap into a document of its own", name, number+1))
+			continue
+		}
 		_, isPool := meta.Labels[observed.LabelPool]
 		if meta.Kind != "ConfigMap" || (meta.Labels[observed.LabelRuntime] == "" && !isPool) {
 			continue

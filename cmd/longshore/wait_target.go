@@ -47,6 +47,12 @@ func (o *waitOptions) targets(names []string, stdin io.Reader) ([]target, error)
 	}
 	for i := range documents {
 		d := &documents[i]
+		if o.what == "uninstalled" && d.spec.Labels[observed.LabelPool] != "" {
+			continue // a pool puts nothing on nodes
+		}
+		if d.spec.Name == "" {
+			return nil, fmt.Errorf("%s: the ConfigMap has no name, so that it cannot be found in the cluster", d)
+		}
 		if in := d.spec.Namespace; in != "" && in != o.namespace {
 			return nil, fmt.Errorf("%s: namespace %q, expected %q: Longshore reads no specs elsewhere; --namespace says where it does", d, in, o.namespace)
 		}

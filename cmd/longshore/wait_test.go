@@ -110,7 +110,7 @@ func TestWaitForAFile(t *testing.T) {
 	}
 	const (
 		name       = `runtime kata (ConfigMap "kata")`
-		superseded = `Superseded: nothing in this ConfigMap is obeyed: ConfigMap "kata-2" is newer and is in force for runtime "kata". To have this one in force, delete that one: `
+		superseded = `Superseded: nothing in this ConfigMap is obeyed: ConfigMap "kata-2" of runtime "kata" is newer. If this one is meant, delete that one: `
 	)
 	for what, c := range map[string]struct {
 		change   func(*spoken)
