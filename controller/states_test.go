@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -73,8 +74,7 @@ func (c *cluster) saveStates(ctx context.Context) {
 			c.t.Error(err)
 			return
 		}
-		defer file.Close()
-		if err := json.NewEncoder(file).Encode(s); err != nil {
+		if err := errors.Join(json.NewEncoder(file).Encode(s), file.Close()); err != nil {
 			c.t.Error(err)
 		}
 	})

@@ -93,7 +93,7 @@ func TestSamplesPassTheSchemasForEditors(t *testing.T) {
 				t.Fatal(err)
 			}
 			line := editorLine.FindStringSubmatch(string(raw))
-			if line == nil || line[2] != key {
+			if len(line) < 3 || line[2] != key {
 				t.Errorf("%s: the first line does not name the schema of %s for editors", file, key)
 				continue
 			}

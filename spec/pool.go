@@ -28,14 +28,24 @@ type Pool struct {
 
 // poolKeys is every key that a pool may have, in the order of docs/spec.md, which is also the order of errors.
 var poolKeys = []key[Pool]{
-	{"nodeSelector", value[Pool]{readPoolSelector, aSelector}, "",
-		"Which nodes the pool has, as for kubectl get nodes -l; * is every node. Always Linux nodes, never virtual kubelets."},
-	{"maxUnavailable", scalar(func(p *Pool) **intstr.IntOrString { return &p.MaxUnavailable }, aLimit), "",
-		"How many nodes of the pool may be out of service at once, over all runtimes. The default is each runtime's own."},
-	{"maintenanceWindow", yamlText[Pool, windowText](readWindow), "",
-		"When operations may begin: schedule (cron), duration and timeZone. Without it, always."},
-	{"paused", scalar(func(p *Pool) *bool { return &p.Paused }, aTruth), "false",
-		"If true, no node of the pool begins. Nodes under way finish."},
+	{
+		"nodeSelector",
+		value[Pool]{readPoolSelector, aSelector},
+		"",
+		"Which nodes the pool has, as for kubectl get nodes -l; * is every node. Always Linux nodes, never virtual kubelets.",
+	},
+	{
+		"maxUnavailable", scalar(func(p *Pool) **intstr.IntOrString { return &p.MaxUnavailable }, aLimit), "",
+		"How many nodes of the pool may be out of service at once, over all runtimes. The default is each runtime's own.",
+	},
+	{
+		"maintenanceWindow", yamlText[Pool, windowText](readWindow), "",
+		"When operations may begin: schedule (cron), duration and timeZone. Without it, always.",
+	},
+	{
+		"paused", scalar(func(p *Pool) *bool { return &p.Paused }, aTruth), "false",
+		"If true, no node of the pool begins. Nodes under way finish.",
+	},
 }
 
 // ParsePool reads the data of a pool: name is the value of [LabelPool]. It returns the pool, or nil and all that is wrong with it, in

@@ -32,7 +32,8 @@ func TestSlipsAreWarnedOf(t *testing.T) {
 			},
 		},
 		"the label was another one": {
-			func(r *desired.Runtime) { r.Source = &observed.Spec{Name: "s", UID: "u"} }, map[string]*desired.Runtime{"u": {Name: "gvisor"}, "": {Name: "other"}},
+			func(r *desired.Runtime) { r.Source = &observed.Spec{Name: "s", UID: "u"} },
+			map[string]*desired.Runtime{"u": {Name: "gvisor"}, "": {Name: "other"}},
 			[]string{`LabelMoved: this ConfigMap was the spec of runtime "gvisor", which has none since then; its nodes are uninstalled after the grace unless it gets one`},
 		},
 		"a hash and a sync wave": {
