@@ -93,6 +93,11 @@ func (p part) build(ctx context.Context, progress io.Writer, cache, dir string) 
 			return err
 		}
 	}
+	for name, folder := range p.recipe.Files {
+		if err := p.copyFolder(ctx, folder, filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("folder %q: %w", name, err)
+		}
+	}
 	return nil
 }
 

@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 )
 
 // CacheEnv names the environment variable that moves the cache.
@@ -27,6 +26,8 @@ type Recipe struct {
 	Outputs map[string]string `json:"outputs"`
 	// Links maps further names to the output they stand for: a multi-call binary looks at the name it is called by.
 	Links map[string]string `json:"links,omitempty"`
+	// Files maps a name to a folder of a module that the part requires, as "<module path>//<folder>"; the folder is copied beside the binaries.
+	Files map[string]string `json:"files,omitempty"`
 	// LDFlags are added to -s -w, Tags are build tags.
 	LDFlags []string `json:"ldflags,omitempty"`
 	Tags    []string `json:"tags,omitempty"`
@@ -44,7 +45,7 @@ type part struct {
 	recipe Recipe
 }
 
-// Build builds what is missing of the named parts and returns the absolute path of each output and link by its name. The directory that
+// Build builds what is missing of the named parts and returns the absolute path of each output, link and folder by its name. The directory that
 // holds a part's binaries is returned under the part's own name unless an output has that name. Progress gets lines of text.
 func Build(ctx context.Context, progress io.Writer, names ...string) (map[string]string, error) {
 	root, err := moduleRoot()
@@ -100,8 +101,10 @@ func load(folder string) (part, error) {
 
 func (p part) paths(dir string) map[string]string {
 	paths := map[string]string{p.name: dir}
-	for _, name := range slices.Concat(slices.Collect(maps.Keys(p.recipe.Outputs)), slices.Collect(maps.Keys(p.recipe.Links))) {
-		paths[name] = filepath.Join(dir, name)
+	for _, names := range []map[string]string{p.recipe.Outputs, p.recipe.Links, p.recipe.Files} {
+		for name := range names {
+			paths[name] = filepath.Join(dir, name)
+		}
 	}
 	return paths
 }
