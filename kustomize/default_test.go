@@ -145,7 +145,7 @@ func TestThePolicyConfinesTheAccountThatIsBoundInWhateverNamespace(t *testing.T)
 			switch {
 			case object.Kind == "ClusterRoleBinding" && object.Name == nodeAccess:
 				object.into(t, &binding)
-			case object.Kind == "ValidatingAdmissionPolicy":
+			case object.Kind == "ValidatingAdmissionPolicy" && object.Name == nodeAccess:
 				object.into(t, &policy)
 			}
 		}
@@ -171,7 +171,7 @@ func TestThePolicyConfinesTheAccountThatIsBoundInWhateverNamespace(t *testing.T)
 func TestThePolicyComparesWhatPayloadsMayNotChange(t *testing.T) {
 	var policy admissionv1.ValidatingAdmissionPolicy
 	for _, object := range build(t, "default") {
-		if object.Kind == "ValidatingAdmissionPolicy" {
+		if object.Kind == "ValidatingAdmissionPolicy" && object.Name == nodeAccess {
 			object.into(t, &policy)
 		}
 	}
@@ -331,6 +331,42 @@ func deployment(t *testing.T, objects []object) *appsv1.Deployment {
 	var d appsv1.Deployment
 	objects[i].into(t, &d)
 	return &d
+}
+
+// TestNoPolicyOnNodesDeniesForLackOfAParameter holds decision 24: such a policy would deny every write to every node by everybody.
+func TestNoPolicyOnNodesDeniesForLackOfAParameter(t *testing.T) {
+	policies, bindings := map[string]*admissionv1.ValidatingAdmissionPolicy{}, 0
+	var bound []admissionv1.ValidatingAdmissionPolicyBinding
+	for _, object := range build(t, "default") {
+		switch object.Kind {
+		case "ValidatingAdmissionPolicy":
+			policies[object.Name] = &admissionv1.ValidatingAdmissionPolicy{}
+			object.into(t, policies[object.Name])
+		case "ValidatingAdmissionPolicyBinding":
+			var binding admissionv1.ValidatingAdmissionPolicyBinding
+			object.into(t, &binding)
+			bound = append(bound, binding)
+		}
+	}
+	for i := range bound {
+		policy := policies[bound[i].Spec.PolicyName]
+		if policy == nil {
+			t.Fatalf("binding %s is of policy %q, which there is not", bound[i].Name, bound[i].Spec.PolicyName)
+		}
+		if policy.Spec.ParamKind == nil {
+			continue
+		}
+		bindings++
+		if ref := bound[i].Spec.ParamRef; ref == nil || ref.ParameterNotFoundAction == nil || *ref.ParameterNotFoundAction != admissionv1.AllowAction {
+			t.Errorf("binding %s denies without its parameter", bound[i].Name)
+		}
+		if failure := policy.Spec.FailurePolicy; failure == nil || *failure != admissionv1.Ignore {
+			t.Errorf("policy %s fails closed and has parameters", policy.Name)
+		}
+	}
+	if bindings != 1 {
+		t.Errorf("%d bindings with parameters were looked at, expected 1", bindings)
+	}
 }
 
 // TestNothingLooksLikeASubstitution holds finding G1: Flux's postBuild substitution eats a dollar sign with a brace behind it, also in the script of
