@@ -230,11 +230,12 @@ func Of(snap *observed.Snapshot, parse Parser, opts Options) *Plan {
 	for i := range plan.Runtimes {
 		r := &plan.Runtimes[i]
 		r.isolated(func() {
+			r.recall(snap)
 			r.lose(snap)
 			switch {
 			case r.Source == nil:
 				r.vanish(snap)
-			case r.survive(snap, parse, opts):
+			case r.survive(snap, parse, payloads, opts):
 			default:
 				r.ask(snap, parse, claims, payloads)
 			}

@@ -39,7 +39,7 @@ func (r *Runtime) finalize(snap *observed.Snapshot) {
 		r.Finalize = append(r.Finalize, f)
 	}
 	for _, s := range slices.Concat(r.Superseded, r.Ending) {
-		lasts := s.Deleting && (r.Source == nil || (r.Surviving && !r.Stale)) && foreground && !r.Orphaned && r.Carrying > 0
+		lasts := s.Deleting && (r.Source == nil || r.Waiting) && foreground && !r.Orphaned && r.Carrying > 0
 		switch {
 		case snap.Terminating == "":
 			set(s, lasts, "")

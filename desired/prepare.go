@@ -250,7 +250,7 @@ func (r *Runtime) comeBack() {
 		return
 	}
 	annotations := map[string]string{
-		observed.AnnotationVanished: "", observed.AnnotationSurvivor: r.survivorText(), observed.AnnotationPause: r.paused(), observed.AnnotationDeselection: r.lost,
+		observed.AnnotationVanished: "", observed.AnnotationSurvivor: r.keptWords(), observed.AnnotationPause: r.paused(), observed.AnnotationDeselection: r.lost,
 	}
 	r.hear(annotations)
 	r.Unheard = cmp.Or(r.Unheard, r.pending())

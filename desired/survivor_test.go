@@ -26,6 +26,11 @@ func on(name string, s observed.Spec) observed.Node {
 	return node(name, "use", "kata="+parsed.Revision())
 }
 
+func dead(n observed.Node) observed.Node {
+	n.Ready = false
+	return n
+}
+
 // TestAnOlderSpecThatIsLeft is the table of survivors: kata-2 was in force and is gone, kata-1 is left.
 func TestAnOlderSpecThatIsLeft(t *testing.T) {
 	one, two := specOf("kata-1", 40, data("one")), specOf("kata-2", 30, data("two"))
@@ -51,7 +56,7 @@ func TestAnOlderSpecThatIsLeft(t *testing.T) {
 			[]string{"source kata-1", "in force two", marked, "a Keep Survivor", "b Keep Survivor"},
 		},
 		"then it waits for the grace": {
-			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, recent, survivor(40*time.Second, true, nil)...), revision(1, one)}, nodes: []observed.Node{node("b", "kata=x")}},
+			world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, recent, survivor(40*time.Second, true, nil)...), revision(1, one)}, nodes: []observed.Node{node("b", "use", "kata=x")}},
 			[]string{"source kata-1", "in force two", "b Keep Survivor", "again in 20s"},
 		},
 		"a mark from the future counts for nothing": {
@@ -103,6 +108,36 @@ func TestAnOlderSpecThatIsLeft(t *testing.T) {
 			},
 			[]string{"source kata-1", "in force one"},
 		},
+		"a pause that is said while it waits is heard": {
+			world{specs: []observed.Spec{saying(one, observed.AnnotationPause, "INC-2")}, history: []observed.Revision{revision(2, recent, survivor(10*time.Second, true, nil)...)}},
+			[]string{"source kata-1", "in force two", `prepare mark two as 2 +pause={"reason":"INC-2","on":"uid-kata-1"} +survivor -vanished`, "again in 50s"},
+		},
+		"an old agreement to uninstalls is none, also while the spec is refused": {
+			world{
+				specs: []observed.Spec{saying(broken, observed.AnnotationUninstallDeselected, "W1")},
+				history: []observed.Revision{revision(3, one, append(
+					survivor(time.Hour, true, map[string]string{observed.AnnotationUninstallDeselected: "W1"}), observed.AnnotationUninstallDeselected, "W2",
+					observed.AnnotationDeselection, observed.Deselection{Halted: desired.HaltedMassDeselection, Nodes: 3, Time: now}.Text())...)},
+				nodes: []observed.Node{node("a", "kata=x"), node("b", "kata=x"), node("c", "kata=x"), node("d", "use", "kata=x")},
+			},
+			[]string{"source kata-1", "error data[soak]", "in force one", "a Keep MassDeselected", "b Keep MassDeselected", "c Keep MassDeselected", "d Installed Selected"},
+		},
+		"a newer one that is refused lets the old words be old": {
+			world{
+				specs:   []observed.Spec{one, specOf("kata-3", 1, data("three", "soak", "long"))},
+				history: []observed.Revision{revision(3, one, survivor(time.Hour, true, old)...)},
+			},
+			[]string{"source kata-3", "superseded kata-1", "error data[soak]", "in force one", "prepare mark one as 3 +survivor -vanished"},
+		},
+		"and has it decided anew when it goes": {
+			world{
+				specs: []observed.Spec{one},
+				history: []observed.Revision{
+					revision(2, recent, observed.AnnotationSurvivor, observed.Survivor{UID: "uid-kata-1", People: old}.Text()), revision(1, one),
+				},
+			},
+			[]string{"source kata-1", "in force two", marked},
+		},
 		"what was given up stays so": {
 			world{
 				specs: []observed.Spec{one},
@@ -145,6 +180,9 @@ func TestWhatBecomesOfASurvivorIsDecidedWhenTheNewerOneGoes(t *testing.T) {
 		"superseded for a short time":            {world{specs: []observed.Spec{one}, history: []observed.Revision{proven(2, specOf("kata-2", 5, data("two")))}}, true},
 		"superseded for long":                    {world{specs: []observed.Spec{one}, history: []observed.Revision{proven(2, two)}}, false},
 		"the last of many renames is young":      {world{specs: []observed.Spec{zero}, history: []observed.Revision{proven(3, specOf("kata-2", 5, data("two"))), proven(2, one)}}, false},
+		"its successor was made anew":            {world{specs: []observed.Spec{specOf("kata-1", 300, data("one"))}, history: []observed.Revision{proven(2, specOf("kata-2", 5, data("two")))}}, false},
+		"one of the same second says otherwise":  {world{specs: []observed.Spec{specOf("kata-1", 30, data("one"))}, history: []observed.Revision{proven(2, two)}}, false},
+		"a rollout is half done, on a dead node": {world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, two), proven(1, one)}, nodes: []observed.Node{on("a", two), dead(on("b", one))}}, false},
 		"a rollout is half done":                 {world{specs: []observed.Spec{one}, history: []observed.Revision{revision(2, two), proven(1, one)}, nodes: half}, true},
 		"it was done once":                       {world{specs: []observed.Spec{one}, history: []observed.Revision{proven(2, two), proven(1, one)}, nodes: half}, false},
 		"the other half has another revision":    {world{specs: []observed.Spec{zero}, history: []observed.Revision{revision(2, two), proven(1, one)}, nodes: half}, false},

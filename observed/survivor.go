@@ -12,8 +12,9 @@ type Survivor struct {
 	// UID is that of the spec.
 	UID types.UID `json:"uid"`
 	// Since is when the newer spec was seen to be gone, Due when the survivor has waited for long enough.
-	Since time.Time `json:"since"`
-	Due   time.Time `json:"due"`
+	// Both are zero while a newer spec is there again that is not in force: then only People is remembered.
+	Since time.Time `json:"since,omitzero"`
+	Due   time.Time `json:"due,omitzero"`
 	// InForce is true if the survivor comes into force then; otherwise it is a Conflict.
 	InForce bool `json:"inForce,omitempty"`
 	// People is what people had written on it by then: words of that time ask for nothing now.

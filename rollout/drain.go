@@ -130,7 +130,7 @@ func (d *decider) visitEmptied(v *visit) {
 		d.refill(v, TurnReturned, "nothing was ever begun on the node")
 	case want == desired.Removed:
 		d.wish(v, observed.Uninstall)
-	case p.Broken, v.target.Why == desired.WhyMismatch, v.target.Why == desired.WhyVanished, v.target.Why == desired.WhySurvivor:
+	case p.Broken, v.target.Why == desired.WhyMismatch, v.target.Why == desired.WhyVanished, v.target.Why == desired.WhySurvivor && v.r.Waiting:
 		// That will be over in a minute. Whoever led before may know more of it, and two of them must not undo each other's work.
 		d.holdTarget(v)
 	default:

@@ -305,7 +305,11 @@ func waitWords(r *desired.Runtime) string {
 	if r.InForceAt.IsZero() {
 		return ""
 	}
-	return " until " + r.InForceAt.UTC().Format(time.RFC3339) + ", unless a newer one comes before"
+	at := r.InForceAt.UTC().Format(time.RFC3339)
+	if r.ComesIntoForce() {
+		return "; it comes into force at " + at + " unless a newer one comes before; longshore retry " + r.Name + " has it in force at once"
+	}
+	return "; it is a Conflict at " + at + " unless a newer one comes before; longshore retry " + r.Name + " has it in force"
 }
 
 // goingBack reports whether nodes still have to go back to the revision before a bad one, or have to be uninstalled.
@@ -356,6 +360,9 @@ func letGo(r *desired.Runtime) string {
 }
 
 func lastGood(r *desired.Runtime) string {
+	if r.Surviving {
+		return "; the ConfigMap that was in force is gone, and nodes stay as they are"
+	}
 	if r.Goal == nil {
 		return "; nothing valid was there before, so nothing is done"
 	}

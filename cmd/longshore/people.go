@@ -245,7 +245,10 @@ func (p *person) retry(ctx context.Context) error {
 			}
 		}
 	}
-	if all && p.r.Surviving {
+	if all && p.r.Waiting && p.r.InForceAt.IsZero() {
+		return fmt.Errorf("runtime %q: the controller has not seen yet that ConfigMap %q is the only one that is left; try again in a moment", p.r.Name, p.r.Source.Name)
+	}
+	if all && p.r.Surviving && len(p.r.Errors) == 0 {
 		s, err := p.spec()
 		if err != nil {
 			return err

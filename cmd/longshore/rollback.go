@@ -68,7 +68,7 @@ func (p *person) notInForce() (phase status.Phase, why string) {
 	}
 	for i := range p.view.report.Runtimes {
 		r := &p.view.report.Runtimes[i]
-		if r.Name == p.r.Name && (r.Phase == status.Invalid || r.Phase == status.Conflict || p.r.Panic != "") {
+		if r.Name == p.r.Name && (r.Phase == status.Invalid || r.Phase == status.Conflict || p.r.Waiting || p.r.Panic != "") {
 			return r.Phase, r.Message
 		}
 	}

@@ -135,7 +135,7 @@ func uninstalled(r *desired.Runtime, report *status.RuntimeReport, _ string) (do
 func (o *waitOptions) waveOver(name string) goal {
 	return func(r *desired.Runtime, report *status.RuntimeReport, wave string) (done bool, stands string, never bool) {
 		done, stands, never = o.ready(r, report, wave)
-		if done || never || r == nil || r.Source == nil || r.Spec == nil || r.Prepare != nil {
+		if done || never || r == nil || r.Source == nil || r.Spec == nil || r.Prepare != nil || r.Surviving {
 			return done, stands, never
 		}
 		var names []string
