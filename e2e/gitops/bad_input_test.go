@@ -27,7 +27,7 @@ func twoSpecs(s *scenario) {
 	s.push(files)
 	// Both are made in the same second or in two; the other one wins then.
 	s.until(bad, soon, s.about(installers, s.runtime, "nothing in this ConfigMap is obeyed")...)
-	s.phase(s.newest(), "Ready")
+	s.ready(s.newest())
 	s.installed()
 }
 
@@ -83,7 +83,7 @@ func movedLabel(s *scenario) {
 	case !s.tool.repeats():
 		// Flux gives up at once, because the RuntimeClass is still the other runtime's, and tries again after retryInterval.
 		s.until(bad, soon, s.about(installers, s.runtime)...)
-		s.phase(s.runtime, "Ready")
+		s.ready(s.runtime)
 		s.look()
 	}
 	s.until(good, patience)

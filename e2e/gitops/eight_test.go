@@ -67,7 +67,7 @@ func renameBesideLeftover(s *scenario) {
 	before := spec(s.runtime, "deletionGrace", "")
 	old := before.with("payloadImage", "gitops.test/payload:0")
 	s.create(old, s.runtime+"-leftover")
-	s.phase(s.runtime+"-leftover", "Ready")
+	s.ready(s.runtime + "-leftover")
 	s.begin(hashed(s.app.path, before))
 	s.push(hashed(s.app.path, before.with("maxUnavailable", "2")))
 	s.until(good, patience)
@@ -169,7 +169,7 @@ func revertUnpruned(s *scenario) {
 		name := s.newest()
 		return name != first, name
 	})
-	s.phase(s.newest(), "Ready")
+	s.ready(s.newest())
 	s.installed()
 	s.revert()
 	s.until(bad, soon, s.about(installers, first, "nothing in this ConfigMap is obeyed", s.newest())...)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -57,8 +59,16 @@ func startFlux(ctx context.Context, c *cluster.Cluster, dir string, progress io.
 	if f.shipped, err = readShipped("flux"); err != nil {
 		return nil, err
 	}
+	// The namespace is there already if Flux ran in this cluster before.
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fluxNamespace}}
+	kube, err := c.Client()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := kube.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return nil, err
+	}
 	for _, args := range [][]string{
-		{"create", "namespace", fluxNamespace},
 		{"apply", "--server-side", "--filename", bins["flux-crds"], "--filename", bins["flux-source-crds"]},
 		{
 			"wait", "--for=condition=Established", "--timeout=1m",

@@ -66,15 +66,15 @@ func (s *scenario) create(of source, name string) {
 	}
 }
 
-// phase waits until a spec says this phase.
-func (s *scenario) phase(name, want string) {
+// ready waits until a spec says that it is Ready.
+func (s *scenario) ready(name string) {
 	s.Helper()
-	eventually(s.T, fmt.Sprintf("spec %s is %s", name, want), soon, func(ctx context.Context) (bool, string) {
+	eventually(s.T, fmt.Sprintf("spec %s is Ready", name), soon, func(ctx context.Context) (bool, string) {
 		cm, err := s.w.configMaps().Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()
 		}
-		return cm.Annotations[domain+"phase"] == want, describe(cm)
+		return cm.Annotations[domain+"phase"] == "Ready", describe(cm)
 	})
 }
 
