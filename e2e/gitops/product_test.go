@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +86,9 @@ func (s *scenario) deletion(apps ...*app) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), 2*patience)
 	defer cancel()
+	if slices.Contains(apps, s.w.own) {
+		s.alone()
+	}
 	began := time.Now()
 	own := false
 	var wait sync.WaitGroup
