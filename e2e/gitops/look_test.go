@@ -101,18 +101,18 @@ func (s *scenario) gone(runtime string) {
 	})
 }
 
-// alone waits until the nodes have nothing of any other runtime: what an earlier scenario left is still being uninstalled, and without Longshore's
+// alone waits until no other runtime is under way on any node: what an earlier scenario left is being uninstalled, and without Longshore's
 // namespaces nobody could finish that.
 func (s *scenario) alone() {
 	s.Helper()
-	eventually(s.T, "the nodes have nothing of another runtime", patience, func(ctx context.Context) (bool, string) {
+	eventually(s.T, "no other runtime is under way", patience, func(ctx context.Context) (bool, string) {
 		list, err := s.w.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, err.Error()
 		}
 		for i := range list.Items {
-			for key := range list.Items[i].Annotations {
-				runtime, ours := strings.CutSuffix(key, ".longshore.dev/progress")
+			for key := range list.Items[i].Labels {
+				runtime, ours := strings.CutSuffix(key, ".longshore.dev/gate")
 				if ours && runtime != s.runtime {
 					return false, "node " + list.Items[i].Name + " has " + key
 				}
