@@ -87,7 +87,8 @@ patches:
 	fragment := filepath.Join(a.shipped.folder, "argocd-cm.yaml")
 	for _, args := range [][]string{
 		{"apply", "--server-side", "--kustomize", bins["argocd-crds"]},
-		{"apply", "--server-side", "--kustomize", dir},
+		// By force, as Argo CD's own instructions say: the fragment below may be there from before.
+		{"apply", "--server-side", "--force-conflicts", "--kustomize", dir},
 		{"apply", "--server-side", "--field-manager=longshore-argocd", "--force-conflicts", "--filename", fragment},
 		{
 			"wait", "--for=condition=Established", "--timeout=1m",

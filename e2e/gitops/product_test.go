@@ -21,7 +21,7 @@ import (
 // files name it.
 func (w *world) product(t *testing.T, with tool) {
 	t.Helper()
-	name := "product-" + strings.ToLower(with.name()[:1])
+	name := "product-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))
 	repo, err := w.git.newRepo(t.Context(), name, filepath.Join(w.dir, name))
 	if err != nil {
 		t.Fatal(err)

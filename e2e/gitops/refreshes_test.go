@@ -28,6 +28,7 @@ func TestRefreshesInALargeRollout(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(a.stop)
+		w.product(t, a)
 		w.play(t, a, "rollout of 200 nodes", func(s *scenario) {
 			s.large(func() string {
 				log := a.processes[len(a.processes)-1]
@@ -41,6 +42,7 @@ func TestRefreshesInALargeRollout(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(f.stop)
+		w.product(t, f)
 		w.play(t, f, "rollout of 200 nodes", func(s *scenario) {
 			s.large(func() string {
 				log := f.processes[len(f.processes)-1]
