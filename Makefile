@@ -94,7 +94,7 @@ verdicts: ## Judge the health checks in gitops/ by the evaluators of Argo CD and
 	for engine in argocd flux; do (cd e2e/parts/$$engine && LONGSHORE_STATES=$(STATES) GOFLAGS='-mod=readonly -buildvcs=false' CGO_ENABLED=0 go test -trimpath -count=1 -timeout 5m ./health); done
 
 .PHONY: gitops
-gitops: deps ## Have the real Argo CD, the real Flux and kubectl drive Longshore, and print what each said (RUN=TestArgoCD); half an hour, 20 minutes more the first time
+gitops: deps ## Have the real Argo CD, the real Flux and kubectl drive Longshore, and print what each said (RUN=TestArgoCD); a quarter of an hour, 20 minutes more the first time
 	cd e2e && go test -count=1 -v -timeout 60m -run '$(or $(RUN),.)' ./gitops
 
 FUZZTIME ?= 20s
