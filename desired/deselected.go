@@ -159,9 +159,13 @@ func (r *Runtime) lostText(asked *spec.Runtime, snap *observed.Snapshot) string 
 		}
 		return observed.Deselection{Nodes: c.lost + c.booked, Time: snap.Time.UTC().Truncate(time.Second)}.Text()
 	}
-	// That the selector of a survivor is another one is nobody's word.
-	if asked != nil && !r.Surviving && r.Spec != nil && r.Spec.NodeSelector.String() != asked.NodeSelector.String() {
-		return agreed(r.count(asked.NodeSelector, snap))
+	if asked != nil && r.Spec != nil && r.Spec.NodeSelector.String() != asked.NodeSelector.String() {
+		c := r.count(asked.NodeSelector, snap)
+		if r.Surviving && c.lost > 0 && c.matched > 0 {
+			// That the selector of a survivor is another one is nobody's word, however few nodes it leaves out.
+			return observed.Deselection{Halted: HaltedMassDeselection, Nodes: c.lost, Time: snap.Time.UTC().Truncate(time.Second)}.Text()
+		}
+		return agreed(c)
 	}
 	word, _ := r.said(observed.AnnotationUninstallDeselected)
 	if r.Lost != nil && r.Lost.Halted != "" && word != "" && word != r.heard(observed.AnnotationUninstallDeselected) {

@@ -138,6 +138,28 @@ func TestAnOlderSpecThatIsLeft(t *testing.T) {
 			},
 			[]string{"source kata-1", "in force two", marked},
 		},
+		"that its selector leaves a node out is nobody's word": {
+			world{
+				specs:   []observed.Spec{one},
+				history: []observed.Revision{revision(2, specOf("kata-2", 9, data("two", "nodeSelector", "*")), survivor(2*time.Minute, true, nil)...), revision(1, one)},
+				nodes:   []observed.Node{node("a", "use", "kata=x"), node("b", "use", "kata=x"), node("c", "kata=x")},
+			},
+			[]string{
+				"source kata-1", "in force two",
+				`prepare mark one as 3 +deselection={"halted":"MassDeselection","nodes":1,"time":"2026-11-20T12:00:00Z"} -nothing-selected -payload +survivor -vanished`,
+				"a Keep Survivor", "b Keep Survivor", "c Keep Survivor",
+			},
+		},
+		"and when it is in force the node keeps what it has": {
+			world{
+				specs: []observed.Spec{one},
+				history: []observed.Revision{revision(3, one, append(survivor(time.Hour, true, nil),
+					observed.AnnotationDeselection, observed.Deselection{Halted: desired.HaltedMassDeselection, Nodes: 1, Time: now.Add(-time.Hour)}.Text())...)},
+				nodes:    []observed.Node{node("a", "use", "kata=x"), node("b", "use", "kata=x"), node("c", "kata=x")},
+				mismatch: map[string]time.Duration{"c": time.Hour},
+			},
+			[]string{"source kata-1", "in force one", "a Installed Selected", "b Installed Selected", "c Keep MassDeselected"},
+		},
 		"what was given up stays so": {
 			world{
 				specs: []observed.Spec{one},

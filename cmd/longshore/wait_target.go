@@ -56,7 +56,7 @@ func (o *waitOptions) targets(names []string, stdin io.Reader) ([]target, error)
 		if in := d.spec.Namespace; in != "" && in != o.namespace {
 			return nil, fmt.Errorf("%s: namespace %q, expected %q: Longshore reads no specs elsewhere; --namespace says where it does", d, in, o.namespace)
 		}
-		targets = append(targets, target{runtime: d.runtime(), pool: d.spec.Labels[observed.LabelPool], file: d})
+		targets = append(targets, target{runtime: plain(d.runtime()), pool: plain(d.spec.Labels[observed.LabelPool]), file: d})
 	}
 	return targets, nil
 }
